@@ -1,0 +1,3 @@
+//! The brokers: the only place that names `rskafka` and `kafka-protocol`.
+
+pub mod settings;

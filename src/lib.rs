@@ -1,0 +1,16 @@
+//! barnabas: publish and process domain events through Apache Kafka.
+//!
+//! The modules in reading order, which is the way of an event:
+//! - [`record`]: record batches, encoded and decoded without copies;
+//! - [`broker`]: connections to the brokers, metadata, leaders, retries;
+//! - [`produce`]: from records to acknowledged batches;
+//! - [`fetch`]: from positions to fetched batches;
+//! - [`cli`]: the command line: flags, settings, output, a file per command;
+//! - [`clock`]: the only door to time and randomness.
+
+pub mod broker;
+pub mod cli;
+pub mod clock;
+pub mod fetch;
+pub mod produce;
+pub mod record;
