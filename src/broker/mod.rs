@@ -1,3 +1,20 @@
 //! The brokers: the only place that names `rskafka` and `kafka-protocol`.
+//!
+//! - [`settings`]: how they are reached;
+//! - [`cluster`]: connections, metadata, retries; [`connection`]: one of them;
+//! - [`error`]: every error, and what can be retried.
 
+pub mod backoff;
+pub mod cluster;
+pub mod connection;
+pub mod error;
+pub mod metadata;
+mod request;
+mod resolve;
+mod sasl;
 pub mod settings;
+mod stream;
+mod tls;
+
+pub use cluster::{Cluster, Lane, Node};
+pub use error::Error;

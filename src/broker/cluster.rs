@@ -1,0 +1,370 @@
+//! The cluster: two connections per broker (fetching; all else), metadata, retries.
+//!
+//! One task owns the connections; a [`Cluster`] is a handle to it. Requests themselves go straight
+//! over the connections that the task hands out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::backoff::Backoff;
+use super::connection::{Connection, Prepared};
+use super::error::{Error, Retry};
+use super::metadata::{Metadata, View};
+use super::request::{Api, topic_name};
+use super::settings::{BrokerSettings, HostPort};
+use crate::clock;
+
+/// Requests for connections that may wait in the task's inbox.
+const INBOX: usize = 64;
+/// Delays between tries to reach a broker.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Delays between tries of a request.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// Which of a broker's two connections: a long poll holds up what comes behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Fetch requests.
+    Fetch,
+    /// All else.
+    Other,
+}
+
+/// Whom to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Node {
+    /// Whoever is connected, or the bootstrap servers.
+    Any,
+    /// The broker of this id.
+    Broker(i32),
+}
+
+type Reply = oneshot::Sender<Result<Arc<Connection>, Error>>;
+
+enum Ask {
+    Connection { node: Node, lane: Lane, reply: Reply },
+    Learn { news: Metadata, reply: oneshot::Sender<View> },
+}
+
+/// A handle to the cluster. The connections close when the last handle is gone.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    inbox: mpsc::Sender<Ask>,
+    view: watch::Receiver<View>,
+    prepared: Arc<Prepared>,
+}
+
+impl Cluster {
+    /// Makes a handle; nothing is connected before it is needed.
+    ///
+    /// # Errors
+    /// TLS files that cannot be read or used.
+    pub fn new(settings: BrokerSettings) -> Result<Self, Error> {
+        let prepared = Arc::new(Prepared::new(settings)?);
+        let (inbox, asks) = mpsc::channel(INBOX);
+        let (publish, view) = watch::channel(View::default());
+        let task = Task {
+            prepared: Arc::clone(&prepared),
+            metadata: Metadata::default(),
+            publish,
+            links: BTreeMap::new(),
+            attempts: JoinSet::new(),
+        };
+        tokio::spawn(task.run(asks));
+        Ok(Self { inbox, view, prepared })
+    }
+
+    /// How the brokers are reached.
+    #[must_use]
+    pub fn settings(&self) -> &BrokerSettings {
+        &self.prepared.settings
+    }
+
+    /// What is known of the cluster now, without asking.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View::clone(&self.view.borrow())
+    }
+
+    /// A connection, made if there is none. One attempt: the caller retries.
+    ///
+    /// # Errors
+    /// Those of connecting, and [`Error::UnknownBroker`].
+    pub async fn connection(&self, node: Node, lane: Lane) -> Result<Arc<Connection>, Error> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Error::UnknownBroker(match node {
+            Node::Any => -1,
+            Node::Broker(id) => id,
+        });
+        self.inbox.send(Ask::Connection { node, lane, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Asks and, where trying again may help, asks again until `--timeout` is over.
+    /// Error codes inside the answer are the caller's.
+    ///
+    /// # Errors
+    /// Those that a retry does not help, or [`Error::Unreachable`].
+    pub async fn ask<R: Api>(&self, node: Node, request: &R) -> Result<R::Response, Error> {
+        self.retry(|| async {
+            let connection = self.connection(node, Lane::Other).await?;
+            connection.request(request, Duration::ZERO).await
+        })
+        .await
+    }
+
+    /// Repeats `what` while its errors can be retried, until `--timeout` is over.
+    ///
+    /// # Errors
+    /// Those that a retry does not help; the last one, as [`Error::Unreachable`] if it was one of connecting.
+    pub async fn retry<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        mut what: impl FnMut() -> F,
+    ) -> Result<T, Error> {
+        let within = self.settings().timeout;
+        let deadline = clock::now() + within;
+        let mut backoff = Backoff::new(RETRY.0, RETRY.1, clock::random());
+        loop {
+            let error = match what().await {
+                Ok(done) => return Ok(done),
+                Err(e) if e.retry() == Retry::No => return Err(e),
+                Err(e) => e,
+            };
+            let delay = backoff.next().unwrap_or(RETRY.1);
+            if clock::now() + delay >= deadline {
+                return Err(match error {
+                    refused @ Error::Refused { .. } => refused,
+                    source => Error::Unreachable { within, tried: self.addresses(), source: Box::new(source) },
+                });
+            }
+            tracing::debug!("again in {delay:?}: {error}");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    fn addresses(&self) -> String {
+        let addresses: Vec<_> = self.settings().bootstrap.iter().map(ToString::to_string).collect();
+        addresses.join(", ")
+    }
+
+    /// Asks for the metadata of these topics (all, if `None`) and merges it into the view. Topics that do not
+    /// exist are in it with their error; they are never created by asking.
+    ///
+    /// # Errors
+    /// Those of [`Cluster::ask`].
+    pub async fn refresh(&self, topics: Option<&[&str]>) -> Result<View, Error> {
+        let topics = topics.map(|topics| {
+            topics
+                .iter()
+                .map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name))))
+                .collect()
+        });
+        let request =
+            MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false);
+        let response = self.ask(Node::Any, &request).await?;
+        let news = Metadata::from_response(&response);
+        let (reply, answer) = oneshot::channel();
+        let learn = Ask::Learn { news, reply };
+        self.inbox.send(learn).await.map_err(|_| Error::UnknownBroker(-1))?;
+        answer.await.map_err(|_| Error::UnknownBroker(-1))
+    }
+}
+
+/// A connection that is there, being made, or neither.
+struct Link {
+    state: State,
+    backoff: Backoff,
+    not_before: Option<Instant>,
+}
+
+enum State {
+    Idle,
+    Connecting(Vec<Reply>),
+    Ready(Arc<Connection>),
+}
+
+impl Link {
+    fn new() -> Self {
+        Self { state: State::Idle, backoff: fresh_backoff(), not_before: None }
+    }
+
+    fn ready(&self, now: Instant) -> Option<&Arc<Connection>> {
+        match &self.state {
+            State::Ready(connection) if !connection.is_spent(now) => Some(connection),
+            _ => None,
+        }
+    }
+}
+
+fn fresh_backoff() -> Backoff {
+    Backoff::new(RECONNECT.0, RECONNECT.1, clock::random())
+}
+
+type LinkId = (Node, Lane);
+
+struct Task {
+    prepared: Arc<Prepared>,
+    metadata: Metadata,
+    publish: watch::Sender<View>,
+    links: BTreeMap<LinkId, Link>,
+    attempts: JoinSet<(LinkId, Result<Connection, Error>)>,
+}
+
+impl Task {
+    async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
+        loop {
+            tokio::select! {
+                ask = asks.recv() => match ask {
+                    Some(Ask::Connection { node, lane, reply }) => self.connection(node, lane, reply),
+                    Some(Ask::Learn { news, reply }) => self.learn(&news, reply),
+                    None => return,
+                },
+                Some(attempt) = self.attempts.join_next() => {
+                    // An attempt neither panics nor is aborted; if it were, its waiters would see their channel closed.
+                    if let Ok((id, result)) = attempt {
+                        self.attempted(id, result);
+                    }
+                }
+            }
+        }
+    }
+
+    fn connection(&mut self, node: Node, lane: Lane, reply: Reply) {
+        let now = clock::now();
+        let id = self.resolve(node, lane, now);
+        let addresses = match id.0 {
+            Node::Any => self.bootstrap(),
+            Node::Broker(broker) => match self.metadata.brokers.get(&broker) {
+                Some(address) => vec![address.clone()],
+                None => {
+                    // Nobody may listen any more; then nobody is told.
+                    drop(reply.send(Err(Error::UnknownBroker(broker))));
+                    return;
+                }
+            },
+        };
+        let link = self.links.entry(id).or_insert_with(Link::new);
+        match &mut link.state {
+            State::Ready(connection) if !connection.is_spent(now) => {
+                drop(reply.send(Ok(Arc::clone(connection))));
+            }
+            State::Connecting(waiting) => waiting.push(reply),
+            State::Idle | State::Ready(_) => {
+                link.state = State::Connecting(vec![reply]);
+                let delay = link.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+                let prepared = Arc::clone(&self.prepared);
+                self.attempts.spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    (id, open_any(addresses, &prepared).await)
+                });
+            }
+        }
+    }
+
+    /// `Any` is a broker that is connected already, if there is one.
+    fn resolve(&self, node: Node, lane: Lane, now: Instant) -> LinkId {
+        if node == Node::Any {
+            let connected = self.links.iter().find(|(id, link)| {
+                matches!(id.0, Node::Broker(_)) && id.1 == Lane::Other && link.ready(now).is_some()
+            });
+            if let Some((id, _)) = connected {
+                return *id;
+            }
+            return (node, Lane::Other);
+        }
+        (node, lane)
+    }
+
+    /// The bootstrap servers, and behind them the brokers that were learnt since.
+    fn bootstrap(&self) -> Vec<HostPort> {
+        let mut addresses = self.prepared.settings.bootstrap.clone();
+        for address in self.metadata.brokers.values() {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        addresses
+    }
+
+    fn attempted(&mut self, id: LinkId, result: Result<Connection, Error>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let State::Connecting(waiting) = std::mem::replace(&mut link.state, State::Idle) else { return };
+        match result {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                link.state = State::Ready(Arc::clone(&connection));
+                link.backoff = fresh_backoff();
+                link.not_before = None;
+                for reply in waiting {
+                    drop(reply.send(Ok(Arc::clone(&connection))));
+                }
+                if id.1 == Lane::Other && id.0 != Node::Any {
+                    // The bootstrap connection has served: at most two connections per broker.
+                    self.links.remove(&(Node::Any, Lane::Other));
+                }
+            }
+            Err(error) => {
+                link.not_before = link.backoff.next().map(|delay| clock::now() + delay);
+                for reply in waiting {
+                    drop(reply.send(Err(error.clone())));
+                }
+            }
+        }
+    }
+
+    fn learn(&mut self, news: &Metadata, reply: oneshot::Sender<View>) {
+        let moved: Vec<LinkId> = self
+            .links
+            .keys()
+            .filter(|id| match id.0 {
+                Node::Broker(broker) => news.brokers.get(&broker) != self.metadata.brokers.get(&broker),
+                Node::Any => false,
+            })
+            .copied()
+            .collect();
+        self.metadata.merge(news);
+        for id in moved {
+            // Those waiting for it see their channel closed, and ask again with the new address.
+            self.links.remove(&id);
+        }
+        self.adopt_bootstrap();
+        let view = Arc::new(self.metadata.clone());
+        self.publish.send_replace(Arc::clone(&view));
+        drop(reply.send(view));
+    }
+
+    /// A bootstrap server that turns out to be a broker of the cluster keeps its connection as that.
+    fn adopt_bootstrap(&mut self) {
+        let bootstrap = (Node::Any, Lane::Other);
+        let Some(State::Ready(connection)) = self.links.get(&bootstrap).map(|link| &link.state) else { return };
+        let adopted = self.metadata.brokers.iter().find(|(_, address)| *address == connection.broker());
+        let Some((&broker, _)) = adopted else { return };
+        if let Some(link) = self.links.remove(&bootstrap) {
+            self.links.entry((Node::Broker(broker), Lane::Other)).or_insert(link);
+        }
+    }
+}
+
+/// The first of these that can be connected to.
+async fn open_any(addresses: Vec<HostPort>, prepared: &Prepared) -> Result<Connection, Error> {
+    let mut failure = None;
+    for address in addresses {
+        match Connection::open(address, prepared).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => {
+                tracing::info!("{error}");
+                // A permanent one (a wrong password) says more than a server that is down.
+                if failure.as_ref().is_none_or(|known: &Error| known.retry() != Retry::No) {
+                    failure = Some(error);
+                }
+            }
+        }
+    }
+    Err(failure.unwrap_or(Error::UnknownBroker(-1)))
+}

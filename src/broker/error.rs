@@ -1,0 +1,220 @@
+//! Every error of the brokers, and which can be retried, in one match.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::error::ResponseError;
+use rskafka::messenger::RequestError;
+
+use super::sasl::SaslError;
+use super::settings::HostPort;
+use super::stream::OpenError;
+use super::tls::TlsSettingsError;
+
+/// What went wrong between us and the brokers. Messages leave out their source: the chain is printed once.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No broker was reached in the time given for it.
+    #[error("no broker could be reached within {within:?} (tried {tried}); is it running, and are --brokers and the network right?")]
+    Unreachable {
+        /// `--timeout`
+        within: Duration,
+        /// The addresses tried, with commas.
+        tried: String,
+        /// The last try's error.
+        source: Box<Error>,
+    },
+    /// Name, TCP or TLS.
+    #[error("cannot connect to broker {broker}")]
+    Connect {
+        /// Its address.
+        broker: HostPort,
+        /// Why.
+        source: Arc<OpenError>,
+    },
+    /// SASL.
+    #[error("cannot log in at broker {broker}")]
+    Login {
+        /// Its address.
+        broker: HostPort,
+        /// Why.
+        source: Arc<SaslError>,
+    },
+    /// The files for TLS, or this CPU, do not do.
+    #[error("cannot use TLS as configured")]
+    Tls(#[source] Arc<TlsSettingsError>),
+    /// TCP, TLS and SASL together took too long.
+    #[error("broker {broker} accepted no connection within {within:?}")]
+    ConnectTimeout {
+        /// Its address.
+        broker: HostPort,
+        /// `socket.connection.setup.timeout.ms`
+        within: Duration,
+    },
+    /// A request without an answer.
+    #[error("broker {broker} did not answer {api} within {within:?}")]
+    Timeout {
+        /// Its address.
+        broker: HostPort,
+        /// The request's name.
+        api: &'static str,
+        /// How long it was waited for.
+        within: Duration,
+    },
+    /// The connection ended, or what came over it made no sense.
+    #[error("the connection to broker {broker} broke at {api}")]
+    Broken {
+        /// Its address.
+        broker: HostPort,
+        /// The request's name.
+        api: &'static str,
+        /// Why.
+        source: Arc<RequestError>,
+    },
+    /// A broker too old or too new.
+    #[error("broker {broker} does not speak {api} in a version that is known here: barnabas needs Apache Kafka 2.4 or newer")]
+    Unspoken {
+        /// Its address.
+        broker: HostPort,
+        /// The request's name.
+        api: &'static str,
+    },
+    /// The broker is not in the cluster's metadata (any more).
+    #[error("broker {0} is not known in the cluster")]
+    UnknownBroker(i32),
+    /// An error code in an answer.
+    #[error("{what}: {}{}", explain(*code), message.as_deref().map(|m| format!(" ({m})")).unwrap_or_default())]
+    Refused {
+        /// What was asked, of what.
+        what: String,
+        /// Kafka's code.
+        code: ResponseError,
+        /// The broker's own words, if any.
+        message: Option<String>,
+    },
+}
+
+/// What to do after an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It would fail again.
+    No,
+    /// Again after a back-off.
+    Again,
+    /// Likewise, with new metadata before it.
+    Refresh,
+}
+
+impl Error {
+    /// Whether trying again may help. This match and the one in [`retry_code`] decide it for the whole program.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Connect { source, .. } if source.is_permanent() => Retry::No,
+            Self::Login { source, .. } if source.is_permanent() => Retry::No,
+            Self::Unreachable { .. } | Self::Unspoken { .. } | Self::Tls(_) => Retry::No,
+            Self::Broken { source, .. } if !broke_in_transit(source) => Retry::No,
+            Self::Connect { .. }
+            | Self::Login { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Timeout { .. }
+            | Self::UnknownBroker(_)
+            | Self::Broken { .. } => Retry::Refresh,
+            Self::Refused { code, .. } => retry_code(*code),
+        }
+    }
+
+    /// Whether the brokers could not be reached at all (exit code 4).
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    /// Kafka's error code, if it was one.
+    #[must_use]
+    pub fn code(&self) -> Option<ResponseError> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// An error from an answer's code; `None` for 0.
+    #[must_use]
+    pub fn refused(what: impl FnOnce() -> String, code: i16, message: Option<&str>) -> Option<Self> {
+        ResponseError::try_from_code(code).map(|code| Self::Refused {
+            what: what(),
+            code,
+            message: message.filter(|m| !m.is_empty()).map(str::to_owned),
+        })
+    }
+}
+
+/// An answer that cannot be decoded will not get better; a stream that ended may.
+fn broke_in_transit(error: &RequestError) -> bool {
+    match error {
+        RequestError::Poisoned(inner) => broke_in_transit(inner),
+        RequestError::IO(_) | RequestError::ReadFramedMessageError(_) | RequestError::WriteMessageError(_) => {
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Whether an error code in an answer may go away: Kafka's own table, and what it says of metadata.
+#[must_use]
+pub fn retry_code(code: ResponseError) -> Retry {
+    use ResponseError as E;
+    match code {
+        E::UnknownTopicOrPartition
+        | E::UnknownTopicId
+        | E::InconsistentTopicId
+        | E::LeaderNotAvailable
+        | E::NotLeaderOrFollower
+        | E::ReplicaNotAvailable
+        | E::FencedLeaderEpoch
+        | E::UnknownLeaderEpoch
+        | E::KafkaStorageError
+        | E::ListenerNotFound
+        | E::NotController
+        | E::BrokerNotAvailable
+        | E::NetworkException => Retry::Refresh,
+        code if code.is_retriable() => Retry::Again,
+        _ => Retry::No,
+    }
+}
+
+/// An error code for people: what it means, and what to do about it.
+#[must_use]
+pub fn explain(code: ResponseError) -> String {
+    use ResponseError as E;
+    let text = match code {
+        E::UnknownTopicOrPartition | E::UnknownTopicId => {
+            "the topic or partition does not exist (see `barnabas topics list`, `topics create`)"
+        }
+        E::TopicAuthorizationFailed => "not authorised for this topic; ask for an ACL for this user",
+        E::GroupAuthorizationFailed => "not authorised for this group; ask for an ACL for this user",
+        E::ClusterAuthorizationFailed => "not authorised for this at the cluster; ask for an ACL for this user",
+        E::MessageTooLarge => "larger than the topic takes (max.message.bytes)",
+        E::RecordListTooLarge => "larger than a segment of the topic (segment.bytes)",
+        E::TopicAlreadyExists => "the topic exists already",
+        E::InvalidTopicException => {
+            "not a legal topic name: letters, digits, '.', '_' and '-', 249 at most, not '.' or '..'"
+        }
+        E::LeaderNotAvailable => "the partition has no leader at the moment",
+        E::NotEnoughReplicas | E::NotEnoughReplicasAfterAppend => {
+            "fewer replicas are in sync than min.insync.replicas asks for; are brokers down?"
+        }
+        E::InvalidReplicationFactor => "more replicas asked for than there are brokers, or fewer than 1",
+        E::InvalidPartitions => "not a possible number of partitions",
+        E::InvalidConfig => "a configuration is unknown or has an impossible value",
+        E::PolicyViolation => "the brokers' policy forbids it",
+        E::OffsetOutOfRange => "the offset is not in the partition (any more)",
+        E::TopicDeletionDisabled => "the brokers do not let topics be deleted (delete.topic.enable)",
+        E::UnsupportedCompressionType => "the brokers do not take this codec",
+        E::InvalidRecord => "the brokers found a record invalid (a null key in a compacted topic?)",
+        E::InvalidTimestamp => "the record's time is too far from the broker's",
+        other => return other.to_string(),
+    };
+    text.to_owned()
+}
