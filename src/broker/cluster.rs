@@ -98,12 +98,12 @@ impl Cluster {
     /// Those of connecting, and [`Error::UnknownBroker`].
     pub async fn connection(&self, node: Node, lane: Lane) -> Result<Arc<Connection>, Error> {
         let (reply, answer) = oneshot::channel();
-        let gone = || Error::UnknownBroker(match node {
-            Node::Any => -1,
-            Node::Broker(id) => id,
-        });
-        self.inbox.send(Ask::Connection { node, lane, reply }).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.inbox.send(Ask::Connection { node, lane, reply }).await.map_err(|_| Error::Closed)?;
+        // A link that is dropped because its broker has moved drops its waiters too: they ask again.
+        answer.await.unwrap_or(Err(match node {
+            Node::Any => Error::Closed,
+            Node::Broker(id) => Error::UnknownBroker(id),
+        }))
     }
 
     /// Asks and, where trying again may help, asks again until `--timeout` is over.
@@ -171,8 +171,8 @@ impl Cluster {
         let news = Metadata::from_response(&response);
         let (reply, answer) = oneshot::channel();
         let learn = Ask::Learn { news, reply };
-        self.inbox.send(learn).await.map_err(|_| Error::UnknownBroker(-1))?;
-        answer.await.map_err(|_| Error::UnknownBroker(-1))
+        self.inbox.send(learn).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)
     }
 }
 
@@ -366,5 +366,5 @@ async fn open_any(addresses: Vec<HostPort>, prepared: &Prepared) -> Result<Conne
             }
         }
     }
-    Err(failure.unwrap_or(Error::UnknownBroker(-1)))
+    Err(failure.unwrap_or(Error::Closed))
 }

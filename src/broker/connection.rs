@@ -18,7 +18,7 @@ use rskafka::protocol::primitives::Int16;
 use super::error::Error;
 use super::request::{Api, Answer, Question, text};
 use super::settings::{BrokerSettings, HostPort};
-use super::stream::{self, Stream};
+use super::stream::{self, Progress, Stream};
 use super::tls::TlsConnector;
 use super::{sasl, tls};
 use crate::clock;
@@ -67,17 +67,23 @@ impl Connection {
     /// Connects, shakes hands, logs in: all within `connect_timeout`.
     pub(crate) async fn open(broker: HostPort, prepared: &Prepared) -> Result<Self, Error> {
         let within = prepared.settings.connect_timeout;
-        match tokio::time::timeout(within, Self::open_unlimited(broker.clone(), prepared)).await {
+        let progress = Progress::default();
+        let opening = Self::open_unlimited(broker.clone(), prepared, &progress);
+        match tokio::time::timeout(within, opening).await {
             Ok(result) => result,
-            Err(_) => Err(Error::ConnectTimeout { broker, within }),
+            Err(_) => Err(Error::ConnectTimeout { broker, within, during: progress.phase().to_string() }),
         }
     }
 
-    async fn open_unlimited(broker: HostPort, prepared: &Prepared) -> Result<Self, Error> {
+    async fn open_unlimited(
+        broker: HostPort,
+        prepared: &Prepared,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
         let settings = &prepared.settings;
-        let (stream, peer) = stream::open(&broker, prepared.tls.as_ref())
+        let (stream, peer) = stream::open(&broker, prepared.tls.as_ref(), progress)
             .await
-            .map_err(|source| Error::Connect { broker: broker.clone(), source: Arc::new(source) })?;
+            .map_err(|source| Error::Connect(Arc::new(source)))?;
         let messenger = Messenger::new(stream, MAX_RESPONSE, Arc::from(settings.client_id.as_str()));
         let mut connection = Self {
             messenger,

@@ -25,13 +25,8 @@ pub enum Error {
         source: Box<Error>,
     },
     /// Name, TCP or TLS.
-    #[error("cannot connect to broker {broker}")]
-    Connect {
-        /// Its address.
-        broker: HostPort,
-        /// Why.
-        source: Arc<OpenError>,
-    },
+    #[error(transparent)]
+    Connect(Arc<OpenError>),
     /// SASL.
     #[error("cannot log in at broker {broker}")]
     Login {
@@ -44,12 +39,14 @@ pub enum Error {
     #[error("cannot use TLS as configured")]
     Tls(#[source] Arc<TlsSettingsError>),
     /// TCP, TLS and SASL together took too long.
-    #[error("broker {broker} accepted no connection within {within:?}")]
+    #[error("broker {broker} accepted no connection within {within:?}, which went into {during}")]
     ConnectTimeout {
         /// Its address.
         broker: HostPort,
         /// `socket.connection.setup.timeout.ms`
         within: Duration,
+        /// How far it came.
+        during: String,
     },
     /// A request without an answer.
     #[error("broker {broker} did not answer {api} within {within:?}")]
@@ -82,6 +79,9 @@ pub enum Error {
     /// The broker is not in the cluster's metadata (any more).
     #[error("broker {0} is not known in the cluster")]
     UnknownBroker(i32),
+    /// The handle's task has ended, as at the end of the process.
+    #[error("the connections to the cluster are closed")]
+    Closed,
     /// An error code in an answer.
     #[error("{what}: {}{}", explain(*code), message.as_deref().map(|m| format!(" ({m})")).unwrap_or_default())]
     Refused {
@@ -110,11 +110,11 @@ impl Error {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Connect { source, .. } if source.is_permanent() => Retry::No,
-            Self::Login { source, .. } if source.is_permanent() => Retry::No,
-            Self::Unreachable { .. } | Self::Unspoken { .. } | Self::Tls(_) => Retry::No,
+            Self::Connect(source) if source.is_lasting() => Retry::No,
+            Self::Login { source, .. } if source.is_lasting() => Retry::No,
+            Self::Unreachable { .. } | Self::Unspoken { .. } | Self::Tls(_) | Self::Closed => Retry::No,
             Self::Broken { source, .. } if !broke_in_transit(source) => Retry::No,
-            Self::Connect { .. }
+            Self::Connect(_)
             | Self::Login { .. }
             | Self::ConnectTimeout { .. }
             | Self::Timeout { .. }

@@ -9,12 +9,14 @@ pub mod cluster;
 pub mod connection;
 pub mod error;
 pub mod metadata;
+mod peer;
 mod request;
-mod resolve;
+pub mod resolve;
 mod sasl;
 pub mod settings;
 mod stream;
 mod tls;
+mod token;
 
 pub use cluster::{Cluster, Lane, Node};
 pub use error::Error;

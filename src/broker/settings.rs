@@ -46,11 +46,13 @@ pub struct BrokerSettings {
 pub struct TlsSettings {
     /// PEM file with the authorities to trust instead of the system's (`ssl.ca.location`).
     pub ca: Option<PathBuf>,
+    /// PEM file with the system's authorities, where it is not in a usual place (variable `SSL_CERT_FILE`).
+    pub system_ca: Option<PathBuf>,
     /// PEM file with the client's certificate chain (`ssl.certificate.location`).
     pub certificate: Option<PathBuf>,
-    /// PEM file with the client's private key (`ssl.key.location`).
+    /// PEM file with the client's private key (`ssl.key.location`); left out, it is looked for beside the certificate, in its file.
     pub key: Option<PathBuf>,
-    /// Whether the certificate must name the host (`ssl.endpoint.identification.algorithm=https|none`).
+    /// Whether a trusted certificate of another host is taken too (`ssl.endpoint.identification.algorithm=none`).
     pub skip_host_check: bool,
 }
 
@@ -87,7 +89,10 @@ pub enum TokenSource {
 
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("username", &self.username).field("password", &"***").finish()
+        f.debug_struct("Login")
+            .field("username", &self.username)
+            .field("password", &"***")
+            .finish()
     }
 }
 

@@ -1,0 +1,428 @@
+//! TLS: rustls on a provider in Rust and assembler (graviola), prepared once from the settings.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::settings::TlsSettings;
+
+/// Where systems keep the authorities they trust, each as one PEM file.
+const SYSTEM_ROOTS: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt", // Debian, Ubuntu, Alpine, Arch; our image
+    "/etc/pki/tls/certs/ca-bundle.crt",   // Fedora, RHEL
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // newer Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",             // SUSE
+    "/etc/ssl/cert.pem",                  // Alpine, OpenBSD, macOS
+    "/usr/local/share/certs/ca-root-nss.crt", // FreeBSD
+];
+
+/// The settings for TLS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsSettingsError {
+    /// The provider would panic.
+    #[error("TLS needs a processor with {missing}, which this one lacks")]
+    Processor {
+        /// Comma-separated.
+        missing: String,
+    },
+    /// A file named in the settings cannot be read.
+    #[error("cannot read {property} {}", .path.display())]
+    Read {
+        /// Name of the setting.
+        property: &'static str,
+        /// As set.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is broken.
+    #[error("{property} {} is not sound PEM", .path.display())]
+    Pem {
+        /// Name of the setting.
+        property: &'static str,
+        /// As set.
+        path: PathBuf,
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// A file holds nothing of what it should.
+    #[error("{property} {} holds no {wanted} in PEM{hint}", .path.display())]
+    Nothing {
+        /// Name of the setting.
+        property: &'static str,
+        /// As set.
+        path: PathBuf,
+        /// "certificate", "private key"
+        wanted: &'static str,
+        /// What it seems to be instead, and what to do; or empty.
+        hint: &'static str,
+    },
+    /// An authority's certificate cannot be used.
+    #[error("certificate {number} in {property} {} cannot be used as an authority", .path.display())]
+    Authority {
+        /// Name of the setting.
+        property: &'static str,
+        /// As set.
+        path: PathBuf,
+        /// From 1.
+        number: usize,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// No system roots.
+    #[error(
+        "found no file of authorities to trust (looked at {looked_at}): set ssl.ca.location or the variable SSL_CERT_FILE"
+    )]
+    NoSystemRoots {
+        /// Comma-separated.
+        looked_at: String,
+    },
+    /// A private key under a pass phrase.
+    #[error("the private key in {} is encrypted, which is not supported: `openssl pkey -in {} -out plain.pem` decrypts it", .path.display(), .path.display())]
+    EncryptedKey {
+        /// As set.
+        path: PathBuf,
+    },
+    /// A key without a certificate.
+    #[error("ssl.key.location is set, and ssl.certificate.location is not")]
+    KeyWithoutCertificate,
+    /// Certificate and key do not belong together.
+    #[error("the private key {} does not belong to the certificate {}", .key.display(), .certificate.display())]
+    KeyOfAnother {
+        /// As set.
+        certificate: PathBuf,
+        /// As set.
+        key: PathBuf,
+    },
+    /// A key of another kind.
+    #[error("the private key in {} is of a kind that is not supported (RSA, EC P-256 and P-384, Ed25519 are)", .path.display())]
+    KeyKind {
+        /// As set.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// rustls refuses the rest.
+    #[error("TLS cannot be set up")]
+    Setup {
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+/// Ready to make TLS connections; cheap to clone. One is kept for all of them, so that sessions are resumed.
+#[derive(Clone)]
+pub(crate) struct TlsConnector {
+    inner: tokio_rustls::TlsConnector,
+    presents_certificate: bool,
+}
+
+impl fmt::Debug for TlsConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConnector")
+            .field("presents_certificate", &self.presents_certificate)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TlsConnector {
+    /// Reads the files that the settings name, and blocks while it does.
+    ///
+    /// # Errors
+    /// If one cannot be used, or the processor cannot.
+    pub(crate) fn prepare(settings: &TlsSettings) -> Result<Self, TlsSettingsError> {
+        check_processor()?;
+        let provider = Arc::new(rustls_graviola::default_provider());
+        let setup = |source| TlsSettingsError::Setup { source };
+        let roots = Arc::new(roots(settings)?);
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(setup)?;
+        let builder = if settings.skip_host_check {
+            let verifier = AnyHost { roots, provider };
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+        } else {
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+                .build()
+                .map_err(|error| setup(rustls::Error::General(error.to_string())))?;
+            builder.with_webpki_verifier(verifier)
+        };
+        let identity = identity(settings)?;
+        let presents_certificate = identity.is_some();
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(Identity {
+                chain,
+                key,
+                certificate_path,
+                key_path,
+            }) => builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|source| match source {
+                    rustls::Error::InconsistentKeys(_) => TlsSettingsError::KeyOfAnother {
+                        certificate: certificate_path,
+                        key: key_path,
+                    },
+                    rustls::Error::InvalidCertificate(_) => setup(source),
+                    source => TlsSettingsError::KeyKind {
+                        path: key_path,
+                        source,
+                    },
+                })?,
+        };
+        Ok(Self {
+            inner: Arc::new(config).into(),
+            presents_certificate,
+        })
+    }
+
+    /// Whether there is a client certificate to show.
+    pub(crate) fn presents_certificate(&self) -> bool {
+        self.presents_certificate
+    }
+
+    /// Performs the handshake, without a time limit.
+    ///
+    /// # Errors
+    /// As tokio-rustls has it: rustls' own error within an `io::Error`.
+    pub(crate) async fn handshake(
+        &self,
+        host: ServerName<'static>,
+        tcp: TcpStream,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        self.inner.connect(host, tcp).await
+    }
+}
+
+/// The provider panics on a processor without these; so they are asked for first.
+fn check_processor() -> Result<(), TlsSettingsError> {
+    #[cfg(target_arch = "x86_64")]
+    let features = [
+        ("aes", is_x86_feature_detected!("aes")),
+        ("ssse3", is_x86_feature_detected!("ssse3")),
+        ("avx", is_x86_feature_detected!("avx")),
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("adx", is_x86_feature_detected!("adx")),
+        ("bmi1", is_x86_feature_detected!("bmi1")),
+        ("bmi2", is_x86_feature_detected!("bmi2")),
+        ("pclmulqdq", is_x86_feature_detected!("pclmulqdq")),
+    ];
+    #[cfg(target_arch = "aarch64")]
+    let features = [
+        ("neon", std::arch::is_aarch64_feature_detected!("neon")),
+        ("aes", std::arch::is_aarch64_feature_detected!("aes")),
+        ("pmull", std::arch::is_aarch64_feature_detected!("pmull")),
+        ("sha2", std::arch::is_aarch64_feature_detected!("sha2")),
+    ];
+    let missing: Vec<&str> = features
+        .iter()
+        .filter(|(_, has)| !has)
+        .map(|(name, _)| *name)
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(TlsSettingsError::Processor {
+            missing: missing.join(", "),
+        })
+    }
+}
+
+fn roots(settings: &TlsSettings) -> Result<RootCertStore, TlsSettingsError> {
+    let mut store = RootCertStore::empty();
+    if let Some(path) = &settings.ca {
+        let property = "ssl.ca.location";
+        for (index, certificate) in certificates(property, path)?.into_iter().enumerate() {
+            store
+                .add(certificate)
+                .map_err(|source| TlsSettingsError::Authority {
+                    property,
+                    path: path.clone(),
+                    number: index + 1,
+                    source,
+                })?;
+        }
+        return Ok(store);
+    }
+    let (property, path) = match &settings.system_ca {
+        Some(path) => ("SSL_CERT_FILE", path.as_path()),
+        None => match SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.is_file()) {
+            Some(path) => ("the system's authorities in", path),
+            None => {
+                return Err(TlsSettingsError::NoSystemRoots {
+                    looked_at: SYSTEM_ROOTS.join(", "),
+                });
+            }
+        },
+    };
+    // A system's bundle may hold an oddity that is none of the user's making: it is left out.
+    let (usable, _odd) = store.add_parsable_certificates(certificates(property, path)?);
+    if usable == 0 {
+        return Err(TlsSettingsError::NoSystemRoots {
+            looked_at: path.display().to_string(),
+        });
+    }
+    Ok(store)
+}
+
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    certificate_path: PathBuf,
+    key_path: PathBuf,
+}
+
+fn identity(settings: &TlsSettings) -> Result<Option<Identity>, TlsSettingsError> {
+    let Some(certificate_path) = settings.certificate.clone() else {
+        return if settings.key.is_some() {
+            Err(TlsSettingsError::KeyWithoutCertificate)
+        } else {
+            Ok(None)
+        };
+    };
+    let key_path = settings.key.clone().unwrap_or_else(|| certificate_path.clone());
+    let chain = certificates("ssl.certificate.location", &certificate_path)?;
+    let key = private_key(&key_path)?;
+    Ok(Some(Identity {
+        chain,
+        key,
+        certificate_path,
+        key_path,
+    }))
+}
+
+fn certificates(
+    property: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsSettingsError> {
+    let pem = read(property, path)?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|source| TlsSettingsError::Pem {
+            property,
+            path: path.to_owned(),
+            source,
+        })?;
+    if found.is_empty() {
+        let hint = hint(&pem);
+        return Err(TlsSettingsError::Nothing {
+            property,
+            path: path.to_owned(),
+            wanted: "certificate",
+            hint,
+        });
+    }
+    Ok(found)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsSettingsError> {
+    let property = "ssl.key.location";
+    let pem = read(property, path)?;
+    if contains(&pem, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(&pem, b"Proc-Type: 4,ENCRYPTED") {
+        return Err(TlsSettingsError::EncryptedKey {
+            path: path.to_owned(),
+        });
+    }
+    PrivateKeyDer::pem_slice_iter(&pem)
+        .next()
+        .ok_or_else(|| TlsSettingsError::Nothing {
+            property,
+            path: path.to_owned(),
+            wanted: "private key",
+            hint: hint(&pem),
+        })?
+        .map_err(|source| TlsSettingsError::Pem {
+            property,
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn read(property: &'static str, path: &Path) -> Result<Vec<u8>, TlsSettingsError> {
+    std::fs::read(path).map_err(|source| TlsSettingsError::Read {
+        property,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// What people have for Java clients, and how it becomes PEM.
+fn hint(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [0xfe, 0xed, 0xfe, 0xed, ..] => {
+            ": it is a Java keystore (`keytool -importkeystore -deststoretype PKCS12`, then `openssl pkcs12 -nodes`)"
+        }
+        [0x30, 0x82, ..] => ": it is DER or PKCS#12 (`openssl x509 -inform DER`, or `openssl pkcs12 -nodes`)",
+        _ => "",
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    memchr::memmem::find(haystack, needle).is_some()
+}
+
+/// Checks everything about a certificate but the name it is for.
+#[derive(Debug)]
+struct AnyHost {
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AnyHost {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _host: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(end_entity)?,
+            &self.roots,
+            intermediates,
+            now,
+            self.provider.signature_verification_algorithms.all,
+        )?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
