@@ -17,7 +17,8 @@ mod splitter;
 mod tests;
 
 pub use error::{InputError, Refusal};
-pub use lines::{BadDelimiter, parse_delimiter};
+pub(crate) use lines::unescape;
+pub use lines::{BadDelimiter, parse_delimiter, unescape_bytes};
 pub use ndjson::{BadPointer, Pointer};
 pub use splitter::Splitter;
 

@@ -82,11 +82,24 @@ pub enum BadDelimiter {
     },
 }
 
-/// The bytes of a delimiter as written on a command line: `\n`, `\r`, `\t`, `\0`, `\\` and `\xNN` are unescaped.
+/// The bytes of a delimiter as written on a command line: [`unescape_bytes`], but not empty.
 ///
 /// # Errors
 /// [`BadDelimiter`] if it is empty or has an unknown escape.
 pub fn parse_delimiter(text: &str) -> Result<Vec<u8>, BadDelimiter> {
+    let bytes = unescape_bytes(text)?;
+    if bytes.is_empty() {
+        Err(BadDelimiter::Empty)
+    } else {
+        Ok(bytes)
+    }
+}
+
+/// The bytes of a text as written on a command line: `\n`, `\r`, `\t`, `\0`, `\\` and `\xNN` are unescaped.
+///
+/// # Errors
+/// [`BadDelimiter::Escape`] if it has an unknown escape.
+pub fn unescape_bytes(text: &str) -> Result<Vec<u8>, BadDelimiter> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
