@@ -1,1 +1,4 @@
 //! From records to acknowledged batches.
+
+pub mod input;
+pub mod partitioner;

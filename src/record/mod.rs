@@ -2,22 +2,35 @@
 //!
 //! Pure: no clock, no randomness, no IO. The layout is that of Kafka's `DefaultRecordBatch` and
 //! `DefaultRecord` (<https://kafka.apache.org/documentation/#recordbatch>).
+//!
+//! Out: [`BatchBuilder`] → [`SealedBatch`] → [`SealedBatch::finish`] with a [`Compressor`] → bytes for a
+//! Produce request, which [`stamp`] can mark anew for another producer epoch.
+//!
+//! In: [`Batches`] over a fetched record set → [`AbortedFilter::decide`] → [`Batch::records`] with a
+//! [`DecodeBuffer`] → [`RecordView`]s that borrow from the set or from the buffer.
 
-/// A codec of a record batch, as in the lowest three bits of its attributes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub enum Codec {
-    /// Not compressed.
-    #[default]
-    None,
-    /// gzip (RFC 1952), several members allowed.
-    Gzip,
-    /// Snappy: raw blocks are written, raw and xerial framing are read.
-    Snappy,
-    /// LZ4 frame.
-    Lz4,
-    /// Zstandard frame.
-    Zstd,
-}
+mod batch;
+mod codec;
+mod compression;
+mod decode;
+mod encode;
+mod error;
+mod header;
+mod lz4;
+mod transactions;
+mod varint;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Batch, ControlRecord, DecodeBuffer, Headers, HeadersIter, RecordView, Records};
+pub use codec::{Codec, Compression, ParseCompressionError};
+pub use compression::{CompressError, Compressor, DecompressError, MAX_DECOMPRESSED};
+pub use decode::{Batches, Remainder};
+pub use encode::{AppendError, BatchBuilder, BatchOptions, SealedBatch, stamp};
+pub use error::{BatchError, Reason};
+pub use header::{BATCH_OVERHEAD, BatchHeader, TimestampType};
+pub use transactions::{AbortedFilter, AbortedTransaction, Verdict};
 
 /// A header: its name, and a value that may be null.
 pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
