@@ -1,5 +1,8 @@
 //! The only door to time and randomness: everything else takes them as arguments.
-#![allow(clippy::disallowed_methods, reason = "this is the one door to the clock and to randomness")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this is the one door to the clock and to randomness"
+)]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +15,9 @@ pub fn now() -> Instant {
 /// The wall clock in milliseconds since the epoch, as Kafka's timestamps are.
 #[must_use]
 pub fn unix_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -87,7 +87,10 @@ pub enum TokenSource {
 
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("username", &self.username).field("password", &"***").finish()
+        f.debug_struct("Login")
+            .field("username", &self.username)
+            .field("password", &"***")
+            .finish()
     }
 }
 
