@@ -1,5 +1,7 @@
 //! Starts real Kafka for work by hand: `cargo run --example kafka-up -- [one|three|secured] [--port N] [--full] [--stay]`.
 //!
+//! and `kafka-up topic PORT NAME [PARTITIONS [CONFIG=VALUE…]]` creates a topic.
+//!
 //! Prints the addresses on stdout and stays until stdin closes (with `--stay`: until it is killed); the brokers end
 //! with it. `--full` runs the JVM as a real broker's, for measurements.
 #![allow(
@@ -15,7 +17,10 @@ use support::{Jvm, Kafka, Options};
 fn main() {
     let mut options = Options::default();
     let mut stay = false;
-    let mut args = std::env::args().skip(1);
+    let mut args = std::env::args().skip(1).peekable();
+    if args.next_if_eq("topic").is_some() {
+        return create_topic(&args.collect::<Vec<_>>());
+    }
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "one" => {}
@@ -59,4 +64,20 @@ fn main() {
         }
     }
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+}
+
+fn create_topic(args: &[String]) {
+    let [port, name, rest @ ..] = args else {
+        panic!("topic PORT NAME [PARTITIONS [CONFIG=VALUE…]]")
+    };
+    let port = port.parse().expect("a port");
+    let partitions = rest
+        .first()
+        .map_or(1, |count| count.parse().expect("a number of partitions"));
+    let configs: Vec<_> = rest
+        .iter()
+        .skip(1)
+        .filter_map(|config| config.split_once('='))
+        .collect();
+    support::wire::create_topic(port, name, partitions, -1, &configs);
 }
