@@ -1,0 +1,370 @@
+//! A cluster of the tests' own.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::broker::Broker;
+use super::dist::{Dist, target};
+use super::properties::{Ports, SecuredPorts, USERS, server_properties};
+use super::run::{Finished, run};
+use super::{certificates, ports, skipped, wait_for, wire};
+
+/// How the JVM is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Jvm {
+    /// For tests: up in half the time, with half the throughput.
+    Quick,
+    /// For benchmarks: the compiler and collector of a real broker, 1 GiB of heap.
+    Full,
+}
+
+impl Jvm {
+    pub(crate) fn heap_mb(self) -> u32 {
+        match self {
+            Self::Quick => 512,
+            Self::Full => 1024,
+        }
+    }
+
+    pub(crate) fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Quick => &["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],
+            // What kafka-run-class.sh gives a server.
+            Self::Full => &[
+                "-server",
+                "-XX:+UseG1GC",
+                "-XX:MaxGCPauseMillis=20",
+                "-XX:InitiatingHeapOccupancyPercent=35",
+            ],
+        }
+    }
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) brokers: usize,
+    /// With listeners for TLS, mutual TLS, SASL and SASL over TLS, and an authorizer.
+    pub(crate) secured: bool,
+    pub(crate) jvm: Jvm,
+    /// The first broker's PLAINTEXT port; any free one if not given.
+    pub(crate) port: Option<u16>,
+    /// Further lines of `server.properties`.
+    pub(crate) properties: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            brokers: 1,
+            secured: false,
+            jvm: Jvm::Quick,
+            port: None,
+            properties: Vec::new(),
+        }
+    }
+}
+
+/// A running cluster of real Kafka. Dropped, or its process dead, its brokers are killed and its files removed.
+#[derive(Debug)]
+pub(crate) struct Kafka {
+    dist: &'static Dist,
+    dir: PathBuf,
+    ports: Vec<Ports>,
+    brokers: Vec<Mutex<Broker>>,
+    janitor: Child,
+}
+
+/// Removes the cluster's files when stdin closes. The brokers' own watchdogs end them at the same moment, so files may
+/// come up until then.
+const JANITOR: &str =
+    r#"cat >/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" 2>/dev/null && exit; sleep 0.2; done"#;
+
+impl Kafka {
+    /// One broker; `None`, said aloud, where Java or Maven is missing.
+    pub(crate) fn one() -> Option<Self> {
+        Self::start_with(&Options::default())
+    }
+
+    /// Three brokers: topics with replication 3, two of them in sync for an acknowledgement.
+    pub(crate) fn three() -> Option<Self> {
+        Self::start_with(&Options {
+            brokers: 3,
+            ..Options::default()
+        })
+    }
+
+    /// One broker with every kind of listener, users and an authorizer.
+    pub(crate) fn secured() -> Option<Self> {
+        Self::start_with(&Options {
+            secured: true,
+            ..Options::default()
+        })
+    }
+
+    /// The one broker that all tests of this process share: its topics have names of their own.
+    pub(crate) fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Kafka>> = OnceLock::new();
+        SHARED.get_or_init(Self::one).as_ref()
+    }
+
+    /// The secured broker that all tests of this process share.
+    pub(crate) fn shared_secured() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Kafka>> = OnceLock::new();
+        SHARED.get_or_init(Self::secured).as_ref()
+    }
+
+    /// Starts what `options` say and waits until every broker sees all others.
+    pub(crate) fn start_with(options: &Options) -> Option<Self> {
+        static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+        let dist = match Dist::get() {
+            Ok(dist) => dist,
+            Err(missing) => {
+                skipped("real-Kafka tests", missing);
+                return None;
+            }
+        };
+        let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+        let dir = target()
+            .join("kafka-run")
+            .join(format!("{}-{number}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).expect("target/ can be written");
+        let janitor = Command::new("sh")
+            .args(["-c", JANITOR, "janitor"])
+            .arg(&dir)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh starts");
+        let ports: Vec<Ports> = (0..options.brokers)
+            .map(|index| Ports {
+                plaintext: options.port.filter(|_| index == 0).unwrap_or_else(ports::free),
+                controller: ports::free(),
+                secured: options.secured.then(|| SecuredPorts {
+                    ssl: ports::free(),
+                    mutual: ports::free(),
+                    sasl_plaintext: ports::free(),
+                    sasl_ssl: ports::free(),
+                }),
+            })
+            .collect();
+        let mut brokers = Vec::new();
+        for (index, broker_ports) in ports.iter().enumerate() {
+            let node_id = index + 1;
+            let broker_dir = dir.join(format!("broker-{node_id}"));
+            let text = server_properties(&broker_dir, node_id, &ports, &options.properties);
+            let broker = Broker::new(
+                broker_dir.clone(),
+                broker_ports.plaintext,
+                node_id,
+                options.jvm,
+                &text,
+            );
+            if options.secured {
+                certificates::write(&broker_dir);
+                add_scram_users(dist, &broker_dir);
+            }
+            brokers.push(Mutex::new(broker));
+        }
+        let kafka = Self {
+            dist,
+            dir,
+            ports,
+            brokers,
+            janitor,
+        };
+        for index in 0..options.brokers {
+            kafka.broker(index).spawn(dist);
+        }
+        for index in 0..options.brokers {
+            kafka.broker(index).wait_until_ready(options.brokers);
+        }
+        Some(kafka)
+    }
+
+    /// Addresses of all brokers' PLAINTEXT listeners, with commas between.
+    pub(crate) fn bootstrap(&self) -> String {
+        let addresses: Vec<String> = self
+            .ports
+            .iter()
+            .map(|ports| format!("127.0.0.1:{}", ports.plaintext))
+            .collect();
+        addresses.join(",")
+    }
+
+    /// The further ports of the secured broker.
+    ///
+    /// # Panics
+    /// If this is another one.
+    pub(crate) fn secured_ports(&self) -> &SecuredPorts {
+        self.ports[0]
+            .secured
+            .as_ref()
+            .expect("Kafka::secured() was started")
+    }
+
+    /// A file of the secured broker's certificates, see [`certificates::write`].
+    pub(crate) fn certificate(&self, name: &str) -> PathBuf {
+        self.dir.join("broker-1").join(name)
+    }
+
+    /// A directory for the test's own files, removed with the cluster.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        let dir = self.dir.join("scratch").join(name);
+        fs::create_dir_all(&dir).expect("target/ can be written");
+        dir
+    }
+
+    /// SIGKILL for the broker with this index (0 is node 1).
+    pub(crate) fn kill(&self, index: usize) {
+        self.broker(index).kill();
+    }
+
+    /// SIGTERM for the broker with this index: a clean stop.
+    pub(crate) fn stop(&self, index: usize) {
+        self.broker(index).stop();
+    }
+
+    /// Starts it again on the same ports and data, and waits until it answers and sees all that run.
+    pub(crate) fn start(&self, index: usize) {
+        self.broker(index).spawn(self.dist);
+        let running = self
+            .brokers
+            .iter()
+            .filter(|broker| lock(broker).pid().is_some())
+            .count();
+        self.broker(index).wait_until_ready(running);
+    }
+
+    /// The JVM's process id, for `/proc`.
+    pub(crate) fn pid(&self, index: usize) -> Option<u32> {
+        self.broker(index).pid()
+    }
+
+    /// The last lines of a broker's log.
+    pub(crate) fn log_tail(&self, index: usize) -> String {
+        self.broker(index).log_tail()
+    }
+
+    /// A new topic with a name that starts with `name` and is no other test's, replicated thrice if there are three
+    /// brokers, ready on every one when this returns.
+    pub(crate) fn topic(&self, name: &str, partitions: i32) -> String {
+        self.topic_with(name, partitions, &[])
+    }
+
+    /// As [`Self::topic`], with configs.
+    pub(crate) fn topic_with(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> String {
+        static TOPICS: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "{name}-{}-{}",
+            std::process::id(),
+            TOPICS.fetch_add(1, Ordering::Relaxed)
+        );
+        let replication = if self.ports.len() >= 3 { 3 } else { 1 };
+        let live = self.live_ports();
+        wire::create_topic(live[0], &name, partitions, replication, configs);
+        for port in live {
+            wait_for(
+                &format!("topic {name} has leaders"),
+                Duration::from_secs(60),
+                || {
+                    let metadata = wire::metadata(port, Some(&name)).ok()?;
+                    let all =
+                        metadata.error == 0 && i32::try_from(metadata.partitions.len()) == Ok(partitions);
+                    (all && metadata.partitions.iter().all(|(leader, _)| *leader >= 0)).then_some(())
+                },
+            );
+        }
+        name
+    }
+
+    /// Index of the broker that leads the partition, asked of a living one.
+    pub(crate) fn leader(&self, topic: &str, partition: usize) -> usize {
+        wait_for("a leader", Duration::from_secs(60), || {
+            let metadata = self
+                .live_ports()
+                .into_iter()
+                .find_map(|port| wire::metadata(port, Some(topic)).ok())?;
+            let (leader, _) = metadata.partitions.get(partition)?;
+            usize::try_from(*leader).ok()?.checked_sub(1)
+        })
+    }
+
+    /// Runs a class of Kafka's tools (`org.apache.kafka.tools.ConsoleProducer`) with `input` as its stdin.
+    pub(crate) fn java(&self, class: &str, args: &[&str], input: &[u8]) -> Finished {
+        let class_path = self.dist.class_path();
+        run(
+            "java",
+            &[&["-XX:TieredStopAtLevel=1", "-cp", &class_path, class], args].concat(),
+            input,
+        )
+    }
+
+    /// Runs a Java source file of `tests/kafka/support/java/`.
+    pub(crate) fn java_source(&self, file: &str, args: &[&str], input: &[u8]) -> Finished {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/kafka/support/java")
+            .join(file);
+        self.java(&source.display().to_string(), args, input)
+    }
+
+    fn live_ports(&self) -> Vec<u16> {
+        let live = self
+            .brokers
+            .iter()
+            .map(lock)
+            .filter(|broker| broker.pid().is_some());
+        live.map(|broker| broker.port()).collect()
+    }
+
+    fn broker(&self, index: usize) -> MutexGuard<'_, Broker> {
+        lock(&self.brokers[index])
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        for index in 0..self.brokers.len() {
+            self.kill(index);
+        }
+        drop(self.janitor.stdin.take());
+        let _ = self.janitor.wait();
+    }
+}
+
+fn lock(broker: &Mutex<Broker>) -> MutexGuard<'_, Broker> {
+    broker.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// SCRAM users live in the cluster's metadata; the storage tool puts them there before the first start.
+fn add_scram_users(dist: &Dist, broker_dir: &Path) {
+    fs::remove_file(broker_dir.join("data/meta.properties")).expect("Broker::new wrote it");
+    let properties = broker_dir.join("server.properties").display().to_string();
+    let class_path = dist.class_path();
+    let mut args: Vec<String> = [
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        &class_path,
+        "kafka.tools.StorageTool",
+        "format",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    args.extend(["-t", super::properties::CLUSTER_ID, "-c", &properties].map(str::to_owned));
+    for (user, password) in USERS {
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            args.push("--add-scram".to_owned());
+            args.push(format!("{mechanism}=[name={user},password={password}]"));
+        }
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    run("java", &args, b"").success();
+}

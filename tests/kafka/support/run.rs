@@ -1,0 +1,170 @@
+//! Child processes that end within bounded time.
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::dist::installed;
+use super::{skipped, wait_for};
+
+/// Longest that a child process of a test may run.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What a child process left behind.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// Program and arguments, for messages.
+    pub(crate) command: String,
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// Itself if the exit code was 0.
+    ///
+    /// # Panics
+    /// If not, with what it said.
+    #[track_caller]
+    pub(crate) fn success(self) -> Self {
+        assert!(
+            self.status.success(),
+            "{}: {}\n{}",
+            self.command,
+            self.status,
+            self.talk()
+        );
+        self
+    }
+
+    /// Itself if it ended with this exit code.
+    ///
+    /// # Panics
+    /// If not, with what it said.
+    #[track_caller]
+    pub(crate) fn code(self, code: i32) -> Self {
+        assert_eq!(
+            self.status.code(),
+            Some(code),
+            "{}: {}\n{}",
+            self.command,
+            self.status,
+            self.talk()
+        );
+        self
+    }
+
+    /// Itself if stderr contains `part`, whatever the case.
+    ///
+    /// # Panics
+    /// If not, with what it said.
+    #[track_caller]
+    pub(crate) fn says(self, part: &str) -> Self {
+        let found = self.stderr.to_lowercase().contains(&part.to_lowercase());
+        assert!(
+            found,
+            "{}: {}: stderr has no {part:?}\n{}",
+            self.command,
+            self.status,
+            self.talk()
+        );
+        self
+    }
+
+    /// What it printed, as text.
+    #[track_caller]
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).expect("the output is UTF-8")
+    }
+
+    fn talk(&self) -> String {
+        let head = &self.stdout[..self.stdout.len().min(2000)];
+        format!(
+            "stderr: {}\nstdout ({} bytes): {}",
+            self.stderr,
+            self.stdout.len(),
+            String::from_utf8_lossy(head)
+        )
+    }
+}
+
+/// Runs `program` to its end with `input` as its stdin.
+///
+/// # Panics
+/// If it cannot be started or runs longer than two minutes.
+pub(crate) fn run(program: &str, args: &[&str], input: &[u8]) -> Finished {
+    let mut command = Command::new(program);
+    command.args(args);
+    run_command(command, input)
+}
+
+/// As [`run`], of a command.
+pub(crate) fn run_command(mut command: Command, input: &[u8]) -> Finished {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let name = format!("{command:?}");
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // It may end before it has read all: that is its affair.
+    let input = input.to_vec();
+    let writer = thread::spawn(move || drop(stdin.write_all(&input)));
+    let finished = finish(child, name);
+    let _ = writer.join();
+    finished
+}
+
+/// Waits for a child whose stdout and stderr are piped.
+///
+/// # Panics
+/// If it runs longer than two minutes; it is killed then.
+pub(crate) fn finish(mut child: Child, command: String) -> Finished {
+    let mut out = child.stdout.take();
+    let mut err = child.stderr.take();
+    let out = thread::spawn(move || read_all(out.as_mut()));
+    let err = thread::spawn(move || read_all(err.as_mut()));
+    let started = barnabas::clock::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            break status;
+        }
+        if started.elapsed() > LIMIT {
+            let _ = child.kill();
+            let _ = child.wait();
+            let stderr =
+                String::from_utf8_lossy(&err.join().expect("the reader does not panic")).into_owned();
+            panic!("{command}: still running after {LIMIT:?}; it said:\n{stderr}");
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    let stdout = out.join().expect("the reader does not panic");
+    let stderr = String::from_utf8_lossy(&err.join().expect("the reader does not panic")).into_owned();
+    Finished {
+        command,
+        status,
+        stdout,
+        stderr,
+    }
+}
+
+fn read_all(from: Option<&mut impl Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(from) = from {
+        let _ = from.read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+/// Runs kcat; `None`, said aloud, where it is not installed.
+pub(crate) fn kcat(args: &[&str], input: &[u8]) -> Option<Finished> {
+    if !installed("kcat", "-V") {
+        skipped(
+            "comparison with kcat",
+            "no `kcat` on PATH (Debian: apt-get install kcat)",
+        );
+        return None;
+    }
+    Some(run("kcat", args, input))
+}
