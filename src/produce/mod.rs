@@ -1,4 +1,7 @@
 //! From records to acknowledged batches.
 
+pub mod accumulator;
 pub mod input;
 pub mod partitioner;
+pub mod producer;
+pub mod queue;

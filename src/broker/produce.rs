@@ -1,0 +1,126 @@
+//! Produce and InitProducerId, told without the protocol's types.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
+
+use super::cluster::{Cluster, Node};
+use super::connection::{Connection, Pending};
+use super::error::Error;
+use super::request::topic_name;
+use crate::produce::queue::Identity;
+
+/// A batch on its way.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) batch: Bytes,
+}
+
+/// What the broker said of a partition's batch.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) sent: Sent,
+}
+
+/// Likewise, by what follows from it.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    /// From this offset on.
+    Written { base_offset: i64 },
+    /// An earlier try was written, too long ago for the broker to know its offset.
+    Duplicate,
+    /// Not the next in sequence, or from a producer that the broker does not know.
+    OutOfSequence,
+    /// The batch is larger than the topic takes.
+    TooLarge { error: Error },
+    /// Anything else; `unknown`: it may have been written all the same.
+    Failed { error: Error, unknown: bool },
+}
+
+/// Puts a produce request into the connection's stream, and returns its answer to wait for.
+pub(crate) fn send(
+    connection: &Arc<Connection>,
+    outgoing: Vec<Outgoing>,
+    timeout: Duration,
+) -> Pending<Vec<Answer>> {
+    let mut topics: Vec<TopicProduceData> = Vec::new();
+    for Outgoing { topic, partition, batch } in outgoing {
+        let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
+        // Partitions come sorted by topic.
+        match topics.last_mut().filter(|last| last.name.as_str() == &*topic) {
+            Some(last) => last.partition_data.push(data),
+            None => topics.push(
+                TopicProduceData::default().with_name(topic_name(&topic)).with_partition_data(vec![data]),
+            ),
+        }
+    }
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let request =
+        ProduceRequest::default().with_acks(-1).with_timeout_ms(timeout_ms).with_topic_data(topics);
+    let pending = connection.start(request, Duration::ZERO);
+    Box::pin(async move { pending.await.map(|response| answers(&response)) })
+}
+
+fn answers(response: &ProduceResponse) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for topic in &response.responses {
+        for partition in &topic.partition_responses {
+            let name = topic.name.to_string();
+            let what = || format!("publishing to partition {} of topic {name}", partition.index);
+            let error =
+                Error::refused(what, partition.error_code, partition.error_message.as_deref());
+            let sent = match error {
+                None => Sent::Written { base_offset: partition.base_offset },
+                Some(error) => failed(error),
+            };
+            answers.push(Answer { topic: name, partition: partition.index, sent });
+        }
+    }
+    answers
+}
+
+fn failed(error: Error) -> Sent {
+    use ResponseError as E;
+    match error.code() {
+        Some(E::DuplicateSequenceNumber) => Sent::Duplicate,
+        Some(
+            E::OutOfOrderSequenceNumber
+            | E::UnknownProducerId
+            | E::InvalidProducerEpoch
+            | E::InvalidProducerIdMapping
+            | E::ProducerFenced,
+        ) => Sent::OutOfSequence,
+        Some(E::MessageTooLarge | E::RecordListTooLarge) => Sent::TooLarge { error },
+        // Written here, but not (yet) on enough replicas, or not known to be: the repeat is recognised by its sequence.
+        Some(E::RequestTimedOut | E::NotEnoughReplicasAfterAppend | E::KafkaStorageError | E::UnknownServerError) => {
+            Sent::Failed { error, unknown: true }
+        }
+        _ => Sent::Failed { error, unknown: false },
+    }
+}
+
+/// Gets a producer id of our own.
+///
+/// # Errors
+/// Those of [`Cluster::ask`], and the broker's refusal.
+pub(crate) async fn init_producer_id(cluster: &Cluster) -> Result<Identity, Error> {
+    let request = InitProducerIdRequest::default().with_transaction_timeout_ms(i32::MAX);
+    cluster
+        .retry(|| async {
+            let response = cluster.ask(Node::Any, &request).await?;
+            let what = || "getting a producer id".to_owned();
+            match Error::refused(what, response.error_code, None) {
+                Some(error) => Err(error),
+                None => Ok(Identity { id: response.producer_id.0, epoch: response.producer_epoch }),
+            }
+        })
+        .await
+}

@@ -1,0 +1,646 @@
+//! The producer: idempotent, acks=all, up to five requests in flight per broker, order kept through retries.
+//!
+//! One task owns the queues of all partitions. Batches come in through a bounded channel; what became of their
+//! records goes back through the sender that came with them.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::queue::{Identity, Item, Queue, Settled, Verdict};
+use crate::broker::backoff::Backoff;
+use crate::broker::cluster::{Cluster, Lane, Node};
+use crate::broker::connection::Connection;
+use crate::broker::error::{Error, Retry};
+use crate::broker::produce::{self as wire, Answer, Outgoing, Sent};
+use crate::clock;
+use crate::record::{self, BatchBuilder, BatchOptions, Codec, Compressor, SealedBatch};
+
+/// Batches that may wait in the producer's inbox.
+const INBOX: usize = 16;
+/// Requests in flight per broker. A broker works on one request of a connection at a time: more would only wait there.
+const MAX_REQUESTS: usize = 5;
+/// Bytes of a request at most, unless a single batch is larger.
+const MAX_REQUEST_BYTES: usize = 2 << 20;
+/// Delays between tries of a batch.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Buffers of acknowledged batches that are kept for new ones.
+const MAX_SPARE: usize = 8;
+
+/// What the producer needs to know beside the cluster.
+#[derive(Debug, Clone, Copy)]
+pub struct ProducerSettings {
+    /// How long a batch may wait for its acknowledgement before it is given up (`delivery.timeout.ms`, 120 s).
+    pub delivery_timeout: Duration,
+    /// How long the brokers may take to have a batch on all replicas in sync (`request.timeout.ms`, 30 s).
+    pub request_timeout: Duration,
+    /// The codec and its level, for the parts of a batch that has to be divided.
+    pub compression: record::Compression,
+}
+
+/// A batch to be published.
+#[derive(Debug)]
+pub struct Submit {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// The records.
+    pub batch: SealedBatch,
+    /// The sender's name for this batch.
+    pub tag: u64,
+    /// Hears of each part of the batch. Unbounded, but no sender has more parts out than it has records out.
+    pub reply: mpsc::UnboundedSender<Outcome>,
+}
+
+/// What became of a batch or, where it had to be divided, of a part of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The batch.
+    pub tag: u64,
+    /// The part: indices of its records.
+    pub records: Range<u32>,
+    /// The offset of the first of them (−1: an earlier try was acknowledged without it), or why they were given up.
+    pub result: Result<i64, Error>,
+    /// A buffer to be used again.
+    pub spare: Option<Vec<u8>>,
+}
+
+/// A handle to the producer's task, which ends when the last handle is gone and all is settled.
+#[derive(Debug, Clone)]
+pub struct Producer {
+    inbox: mpsc::Sender<Submit>,
+}
+
+impl Producer {
+    /// Starts the task; the producer id is asked for with the first batch.
+    #[must_use]
+    pub fn start(cluster: Cluster, settings: ProducerSettings) -> Self {
+        let (inbox, submits) = mpsc::channel(INBOX);
+        let task = Task {
+            cluster,
+            settings,
+            queues: BTreeMap::new(),
+            brokers: HashMap::new(),
+            requests: FuturesUnordered::new(),
+            jobs: JoinSet::new(),
+            compressors: (0..cores()).map(|_| Compressor::new()).collect(),
+            to_compress: VecDeque::new(),
+            next_batch: 0,
+            identifying: false,
+            refreshing: false,
+            connecting: 0,
+            spare: Vec::new(),
+        };
+        tokio::spawn(task.run(submits));
+        Self { inbox }
+    }
+
+    /// Hands a batch over; waits while the inbox is full.
+    ///
+    /// # Errors
+    /// Gives the batch back if the task has ended.
+    pub async fn submit(&self, submit: Submit) -> Result<(), Box<Submit>> {
+        self.inbox.send(submit).await.map_err(|e| Box::new(e.0))
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A batch or a part of one, as it waits in its queue.
+#[derive(Debug)]
+struct Parcel {
+    batch: u64,
+    tag: u64,
+    reply: mpsc::UnboundedSender<Outcome>,
+    /// Its records within the batch that was submitted.
+    records: Range<u32>,
+    state: State,
+    attempts: u32,
+    /// Why the last try failed.
+    error: Option<Error>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not compressed (nor to be): finished when it is first sent.
+    Sealed(Option<SealedBatch>),
+    /// On its way through another thread.
+    Compressing,
+    /// As it goes to the broker; with the numbers it is stamped with.
+    Finished { bytes: Bytes, stamp: Option<(Identity, i32)> },
+}
+
+type PartitionId = (Arc<str>, i32);
+
+/// What a broker's requests need.
+#[derive(Debug, Default)]
+struct Broker {
+    connection: Option<Arc<Connection>>,
+    connecting: bool,
+    not_before: Option<Instant>,
+    backoff: Option<Backoff>,
+    requests: usize,
+}
+
+/// A request that was answered, or failed as a whole.
+struct Answered {
+    broker: i32,
+    sent: Vec<(PartitionId, u64)>,
+    result: Result<Vec<Answer>, Error>,
+}
+
+/// Work that is done beside the task.
+enum Done {
+    Identity(Result<Identity, Error>),
+    Refreshed(Result<(), Error>),
+    Connected(i32, Result<Arc<Connection>, Error>),
+    Compressed { partition: PartitionId, batch: u64, compressor: Box<Compressor>, result: Result<Vec<u8>, Error> },
+}
+
+struct Task {
+    cluster: Cluster,
+    settings: ProducerSettings,
+    queues: BTreeMap<PartitionId, Queue<Parcel>>,
+    brokers: HashMap<i32, Broker>,
+    requests: FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = Answered> + Send>>>,
+    jobs: JoinSet<Done>,
+    compressors: Vec<Compressor>,
+    to_compress: VecDeque<(PartitionId, u64, SealedBatch)>,
+    next_batch: u64,
+    identifying: bool,
+    refreshing: bool,
+    connecting: usize,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Task {
+    async fn run(mut self, mut submits: mpsc::Receiver<Submit>) {
+        let mut open = true;
+        while open || !self.queues.values().all(Queue::is_empty) {
+            let wake = self.next_wake();
+            tokio::select! {
+                submit = submits.recv(), if open => match submit {
+                    Some(submit) => self.take(submit),
+                    None => open = false,
+                },
+                Some(answered) = self.requests.next(), if !self.requests.is_empty() => self.answered(answered),
+                Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => {
+                    // Jobs do not panic; a job that was lost with the runtime needs no answer.
+                    if let Ok(done) = done {
+                        self.done(done);
+                    }
+                }
+                () = sleep_until(wake), if wake.is_some() => {}
+            }
+            self.expire();
+            self.drive();
+        }
+    }
+
+    fn take(&mut self, submit: Submit) {
+        let Submit { topic, partition, batch, tag, reply } = submit;
+        let id = (topic, partition);
+        let records = batch.count().unsigned_abs();
+        self.next_batch += 1;
+        let number = self.next_batch;
+        let state = if batch.codec() == Codec::None {
+            State::Sealed(Some(batch))
+        } else {
+            self.to_compress.push_back((id.clone(), number, batch));
+            State::Compressing
+        };
+        let parcel = Parcel { batch: number, tag, reply, records: 0..records, state, attempts: 0, error: None };
+        self.queues.entry(id).or_default().push(parcel, records, clock::now());
+    }
+
+    /// When something is to be done without an event from outside.
+    fn next_wake(&self) -> Option<Instant> {
+        let retries = self.queues.values().filter_map(Queue::due);
+        let expiries = self
+            .queues
+            .values()
+            .filter_map(|queue| Some(queue.waiting_since()? + self.settings.delivery_timeout));
+        let brokers = self.brokers.values().filter(|b| !b.connecting).filter_map(|b| b.not_before);
+        retries.chain(expiries).chain(brokers).min()
+    }
+
+    fn expire(&mut self) {
+        let now = clock::now();
+        for ((topic, partition), queue) in &mut self.queues {
+            for item in queue.expire(now, self.settings.delivery_timeout) {
+                let within = self.settings.delivery_timeout;
+                let last = item.payload.error.clone();
+                let error = Error::NotAcknowledged {
+                    topic: topic.to_string(),
+                    partition: *partition,
+                    within,
+                    maybe_written: item.maybe_written,
+                    source: last.map(Box::new),
+                };
+                settle(item, Err(error), None);
+            }
+        }
+    }
+
+    /// Starts whatever can be started.
+    fn drive(&mut self) {
+        self.compress();
+        self.identify();
+        let now = clock::now();
+        let view = self.cluster.view();
+        let mut leaderless = false;
+        let mut by_broker: BTreeMap<i32, Vec<PartitionId>> = BTreeMap::new();
+        for (id, queue) in &self.queues {
+            let Some(item) = queue.peek(now) else { continue };
+            if matches!(item.payload.state, State::Compressing) {
+                continue;
+            }
+            match view.leader(&id.0, id.1) {
+                Some((leader, _)) => by_broker.entry(leader).or_default().push(id.clone()),
+                None => leaderless = true,
+            }
+        }
+        if leaderless {
+            self.refresh();
+        }
+        for (broker, ready) in by_broker {
+            self.send_to(broker, ready, now);
+        }
+    }
+
+    fn compress(&mut self) {
+        while let Some(mut compressor) = self.compressors.pop() {
+            let Some((partition, batch, sealed)) = self.to_compress.pop_front() else {
+                self.compressors.push(compressor);
+                return;
+            };
+            self.jobs.spawn_blocking(move || {
+                let result = sealed
+                    .finish(-1, -1, -1, &mut compressor)
+                    .map_err(|e| Error::Unencodable(e.to_string()));
+                Done::Compressed { partition, batch, compressor: Box::new(compressor), result }
+            });
+        }
+    }
+
+    fn identify(&mut self) {
+        if self.identifying || !self.queues.values().any(Queue::needs_identity) {
+            return;
+        }
+        self.identifying = true;
+        let cluster = self.cluster.clone();
+        self.jobs.spawn(async move { Done::Identity(wire::init_producer_id(&cluster).await) });
+    }
+
+    fn refresh(&mut self) {
+        if self.refreshing {
+            return;
+        }
+        self.refreshing = true;
+        let cluster = self.cluster.clone();
+        let mut topics: Vec<Arc<str>> = self.queues.keys().map(|(topic, _)| Arc::clone(topic)).collect();
+        topics.dedup();
+        self.jobs.spawn(async move {
+            let names: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
+            Done::Refreshed(cluster.refresh(Some(&names)).await.map(|_| ()))
+        });
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Identity(result) => {
+                self.identifying = false;
+                match result {
+                    Ok(identity) => {
+                        // A new id serves all partitions that need one: sequences are per partition.
+                        for queue in self.queues.values_mut().filter(|queue| queue.needs_identity()) {
+                            queue.identify(identity);
+                        }
+                    }
+                    Err(error) => self.give_up_where(&error, Queue::needs_identity),
+                }
+            }
+            Done::Refreshed(result) => {
+                self.refreshing = false;
+                let view = self.cluster.view();
+                if let Err(error) = result {
+                    tracing::warn!("cannot get metadata: {error}");
+                }
+                // Still no leader: the delivery timeout ends the wait.
+                let at = clock::now() + RETRY.0 * 4;
+                for (id, queue) in &mut self.queues {
+                    if view.leader(&id.0, id.1).is_none() {
+                        queue.wait_until(at);
+                    }
+                }
+            }
+            Done::Connected(broker, result) => {
+                self.connecting -= 1;
+                let entry = self.brokers.entry(broker).or_default();
+                entry.connecting = false;
+                match result {
+                    Ok(connection) => {
+                        entry.connection = Some(connection);
+                        entry.backoff = None;
+                        entry.not_before = None;
+                    }
+                    Err(error) => self.connect_failed(broker, &error),
+                }
+            }
+            Done::Compressed { partition, batch, compressor, result } => {
+                self.compressors.push(*compressor);
+                self.compressed(&partition, batch, result);
+            }
+        }
+    }
+
+    fn connect_failed(&mut self, broker: i32, error: &Error) {
+        tracing::info!("{error}");
+        let entry = self.brokers.entry(broker).or_default();
+        let backoff = entry.backoff.get_or_insert_with(|| Backoff::new(RETRY.0, RETRY.1, clock::random()));
+        entry.not_before = backoff.next().map(|delay| clock::now() + delay);
+        if error.retry() == Retry::No {
+            let view = self.cluster.view();
+            let led: Vec<PartitionId> = self
+                .queues
+                .keys()
+                .filter(|id| view.leader(&id.0, id.1).is_some_and(|(leader, _)| leader == broker))
+                .cloned()
+                .collect();
+            for id in led {
+                if let Some(queue) = self.queues.get_mut(&id) {
+                    give_up(queue, error);
+                }
+            }
+        } else {
+            self.refresh();
+        }
+    }
+
+    fn give_up_where(&mut self, error: &Error, which: impl Fn(&Queue<Parcel>) -> bool) {
+        for queue in self.queues.values_mut().filter(|queue| which(queue)) {
+            give_up(queue, error);
+        }
+    }
+
+    fn compressed(&mut self, partition: &PartitionId, batch: u64, result: Result<Vec<u8>, Error>) {
+        let Some(queue) = self.queues.get_mut(partition) else { return };
+        match result {
+            Ok(bytes) => {
+                if let Some(parcel) = queue.find_waiting(|parcel| parcel.batch == batch) {
+                    parcel.state = State::Finished { bytes: bytes.into(), stamp: None };
+                }
+            }
+            Err(error) => {
+                if let Some(item) = queue.remove_waiting(|parcel| parcel.batch == batch) {
+                    settle(item, Err(error), None);
+                }
+            }
+        }
+    }
+
+    fn send_to(&mut self, broker: i32, mut ready: Vec<PartitionId>, now: Instant) {
+        let entry = self.brokers.entry(broker).or_default();
+        if entry.connecting || entry.not_before.is_some_and(|at| now < at) {
+            return;
+        }
+        let Some(connection) = entry.connection.clone().filter(|connection| !connection.is_spent(now)) else {
+            entry.connecting = true;
+            entry.connection = None;
+            self.connecting += 1;
+            let cluster = self.cluster.clone();
+            self.jobs.spawn(async move {
+                Done::Connected(broker, cluster.connection(Node::Broker(broker), Lane::Other).await)
+            });
+            return;
+        };
+        while entry.requests < MAX_REQUESTS {
+            let mut sent = Vec::new();
+            let mut outgoing = Vec::new();
+            let mut bytes = 0;
+            ready.retain(|id| {
+                let Some(queue) = self.queues.get_mut(id) else { return false };
+                match queue.peek(now).map(|item| size(&item.payload)) {
+                    None | Some(None) => return false,
+                    Some(Some(size)) if bytes > 0 && bytes + size > MAX_REQUEST_BYTES => return true,
+                    Some(Some(size)) => bytes += size,
+                }
+                let Some((identity, item)) = queue.send(now) else { return false };
+                match stamped(&mut item.payload, identity, item.sequence.unwrap_or_default()) {
+                    Ok(batch) => {
+                        outgoing.push(Outgoing { topic: Arc::clone(&id.0), partition: id.1, batch });
+                        sent.push((id.clone(), item.ordinal));
+                        true
+                    }
+                    Err(error) => {
+                        let ordinal = item.ordinal;
+                        if let Settled::Left(item) = queue.settle(ordinal, Verdict::Refused) {
+                            settle(item, Err(error), None);
+                        }
+                        true
+                    }
+                }
+            });
+            if outgoing.is_empty() {
+                return;
+            }
+            entry.requests += 1;
+            let pending = wire::send(&connection, outgoing, self.settings.request_timeout);
+            self.requests.push(Box::pin(async move { Answered { broker, sent, result: pending.await } }));
+        }
+    }
+
+    fn answered(&mut self, answered: Answered) {
+        let Answered { broker, sent, result } = answered;
+        if let Some(entry) = self.brokers.get_mut(&broker) {
+            entry.requests -= 1;
+        }
+        match result {
+            Ok(answers) => {
+                let mut answers: HashMap<(String, i32), Answer> =
+                    answers.into_iter().map(|answer| ((answer.topic.clone(), answer.partition), answer)).collect();
+                for (id, ordinal) in sent {
+                    let answer = answers.remove(&(id.0.to_string(), id.1));
+                    self.answer(&id, ordinal, answer);
+                }
+            }
+            Err(error) => {
+                tracing::info!("{error}");
+                let at = clock::now() + RETRY.0;
+                let lasting = error.retry() == Retry::No;
+                for (id, ordinal) in sent {
+                    let Some(queue) = self.queues.get_mut(&id) else { continue };
+                    if lasting {
+                        if let Settled::Left(item) = queue.settle(ordinal, Verdict::Refused) {
+                            settle(item, Err(error.clone()), None);
+                        }
+                    } else {
+                        queue.note(ordinal, |parcel| parcel.error = Some(error.clone()));
+                        queue.settle(ordinal, Verdict::Again { at, unknown: true });
+                    }
+                }
+                self.refresh();
+            }
+        }
+    }
+
+    fn answer(&mut self, id: &PartitionId, ordinal: u64, answer: Option<Answer>) {
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        let now = clock::now();
+        let what = || format!("partition {} of topic {}", id.1, id.0);
+        let verdict = match answer.as_ref().map(|answer| &answer.sent) {
+            Some(Sent::Written { .. } | Sent::Duplicate) => Verdict::Done,
+            Some(Sent::OutOfSequence) => Verdict::Gap,
+            Some(Sent::TooLarge { .. }) => Verdict::Refused,
+            Some(Sent::Failed { error, .. }) if error.retry() == Retry::No => Verdict::Refused,
+            Some(Sent::Failed { error, unknown }) => {
+                tracing::info!("{}: {error}", what());
+                let mut attempts = 0;
+                queue.note(ordinal, |parcel| {
+                    parcel.error = Some(error.clone());
+                    attempts = parcel.attempts;
+                    parcel.attempts += 1;
+                });
+                let delay = RETRY.0 * 2u32.pow(attempts.min(5));
+                Verdict::Again { at: now + delay.min(RETRY.1), unknown: *unknown }
+            }
+            None => Verdict::Again { at: now + RETRY.1, unknown: true },
+        };
+        let refresh = matches!(&answer, Some(Answer { sent: Sent::Failed { error, .. }, .. }) if error.retry() == Retry::Refresh);
+        let settled = queue.settle(ordinal, verdict);
+        if refresh {
+            self.refresh();
+        }
+        let Settled::Left(mut item) = settled else { return };
+        match answer.map(|answer| answer.sent) {
+            Some(Sent::Written { base_offset }) => {
+                let spare = take_buffer(&mut item.payload.state);
+                settle(item, Ok(base_offset), spare);
+            }
+            Some(Sent::Duplicate) => settle(item, Ok(-1), None),
+            Some(Sent::TooLarge { error }) if item.records > 1 => self.divide(id, item, &error),
+            Some(Sent::TooLarge { error } | Sent::Failed { error, .. }) => settle(item, Err(error), None),
+            Some(Sent::OutOfSequence) | None => {}
+        }
+    }
+
+    /// Makes two of a batch that is larger than the topic takes, in its place.
+    fn divide(&mut self, id: &PartitionId, item: Item<Parcel>, error: &Error) {
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        let State::Finished { bytes, .. } = &item.payload.state else { return };
+        let first = item.records / 2;
+        match halves(bytes, first, self.settings.compression) {
+            Ok((left, right)) => {
+                let middle = item.payload.records.start + first;
+                let parts =
+                    [(left, item.payload.records.start..middle, 0), (right, middle..item.payload.records.end, first)];
+                for (sealed, records, skip) in parts {
+                    self.next_batch += 1;
+                    let count = records.end - records.start;
+                    let state = if sealed.codec() == Codec::None {
+                        State::Sealed(Some(sealed))
+                    } else {
+                        self.to_compress.push_back((id.clone(), self.next_batch, sealed));
+                        State::Compressing
+                    };
+                    let parcel = Parcel {
+                        batch: self.next_batch,
+                        tag: item.payload.tag,
+                        reply: item.payload.reply.clone(),
+                        records,
+                        state,
+                        attempts: 0,
+                        error: None,
+                    };
+                    queue.put_back(parcel, count, item.ordinal + u64::from(skip), item.since);
+                }
+            }
+            Err(unreadable) => {
+                tracing::error!("cannot divide a batch that is too large: {unreadable}");
+                settle(item, Err(error.clone()), None);
+            }
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}
+
+fn give_up(queue: &mut Queue<Parcel>, error: &Error) {
+    for item in queue.drain_waiting() {
+        settle(item, Err(error.clone()), None);
+    }
+}
+
+/// Tells the sender. One that does not listen any more needs no answer.
+fn settle(item: Item<Parcel>, result: Result<i64, Error>, spare: Option<Vec<u8>>) {
+    let Parcel { tag, reply, records, .. } = item.payload;
+    drop(reply.send(Outcome { tag, records, result, spare }));
+}
+
+fn size(parcel: &Parcel) -> Option<usize> {
+    match &parcel.state {
+        State::Sealed(sealed) => sealed.as_ref().map(SealedBatch::len),
+        State::Compressing => None,
+        State::Finished { bytes, .. } => Some(bytes.len()),
+    }
+}
+
+/// The batch as it goes to the broker, with its producer's numbers.
+fn stamped(parcel: &mut Parcel, identity: Identity, sequence: i32) -> Result<Bytes, Error> {
+    let numbers = Some((identity, sequence));
+    let bytes = match &mut parcel.state {
+        State::Finished { bytes, stamp } if *stamp == numbers => return Ok(bytes.clone()),
+        State::Finished { bytes, .. } => {
+            let mut batch = Vec::from(std::mem::take(bytes));
+            record::stamp(&mut batch, identity.id, identity.epoch, sequence);
+            batch
+        }
+        State::Sealed(sealed) => {
+            let sealed = sealed.take().ok_or_else(|| Error::Unencodable("an empty batch".to_owned()))?;
+            sealed
+                .finish(identity.id, identity.epoch, sequence, &mut Compressor::new())
+                .map_err(|e| Error::Unencodable(e.to_string()))?
+        }
+        State::Compressing => return Err(Error::Unencodable("a batch that is being compressed".to_owned())),
+    };
+    let bytes = Bytes::from(bytes);
+    parcel.state = State::Finished { bytes: bytes.clone(), stamp: numbers };
+    Ok(bytes)
+}
+
+fn take_buffer(state: &mut State) -> Option<Vec<u8>> {
+    match std::mem::replace(state, State::Compressing) {
+        State::Finished { bytes, .. } => bytes.try_into_mut().ok().map(Vec::from),
+        _ => None,
+    }
+}
+
+/// The first records of a batch, and the rest.
+fn halves(
+    batch: &Bytes,
+    first: u32,
+    compression: record::Compression,
+) -> Result<(SealedBatch, SealedBatch), record::BatchError> {
+    let options = BatchOptions { compression, capacity: batch.len() / 2 };
+    let mut left = BatchBuilder::new(options);
+    let mut right = BatchBuilder::new(options);
+    record::copy_records(batch, |index, record| {
+        let half = if index < first { &mut left } else { &mut right };
+        half.append(record)
+    })?;
+    Ok((left.seal(), right.seal()))
+}
