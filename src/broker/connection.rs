@@ -15,7 +15,7 @@ use rskafka::protocol::api_key::ApiKey;
 use rskafka::protocol::api_version::{ApiVersion, ApiVersionRange};
 use rskafka::protocol::primitives::Int16;
 
-use super::error::Error;
+use super::error::{Error, PeerProblem};
 use super::request::{Api, Answer, Question, text};
 use super::settings::{BrokerSettings, HostPort};
 use super::stream::{self, Progress, Stream};
@@ -169,6 +169,9 @@ impl Connection {
             }
             Ok(Err(source)) => {
                 self.broken.store(true, Ordering::Relaxed);
+                if let Some(problem) = PeerProblem::find(&source) {
+                    return Err(Error::Peer { broker: self.broker.clone(), problem: problem.clone() });
+                }
                 Err(Error::Broken { broker: self.broker.clone(), api: R::NAME, source: Arc::new(source) })
             }
             // A broker answers in order: what comes behind a late answer is late too.

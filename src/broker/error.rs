@@ -6,10 +6,13 @@ use std::time::Duration;
 use kafka_protocol::error::ResponseError;
 use rskafka::messenger::RequestError;
 
-use super::sasl::SaslError;
 use super::settings::HostPort;
-use super::stream::OpenError;
-use super::tls::TlsSettingsError;
+
+pub use super::peer::PeerProblem;
+pub use super::sasl::SaslError;
+pub use super::stream::OpenError;
+pub use super::tls::TlsSettingsError;
+pub use super::token::TokenError;
 
 /// What went wrong between us and the brokers. Messages leave out their source: the chain is printed once.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,6 +51,14 @@ pub enum Error {
         /// How far it came.
         during: String,
     },
+    /// Connected, but not to what was thought: nearly always a setting of ours.
+    #[error("no connection to {broker}: {problem}")]
+    Peer {
+        /// Its address.
+        broker: HostPort,
+        /// What it is instead.
+        problem: PeerProblem,
+    },
     /// A request without an answer.
     #[error("broker {broker} did not answer {api} within {within:?}")]
     Timeout {
@@ -79,6 +90,26 @@ pub enum Error {
     /// The broker is not in the cluster's metadata (any more).
     #[error("broker {0} is not known in the cluster")]
     UnknownBroker(i32),
+    /// A batch that was given up.
+    #[error(
+        "not acknowledged by partition {partition} of topic {topic} within {within:?}{}",
+        if *maybe_written { "; it may have been written all the same" } else { "" }
+    )]
+    NotAcknowledged {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// `delivery.timeout.ms`
+        within: Duration,
+        /// Whether an answer was lost.
+        maybe_written: bool,
+        /// Why the last try failed.
+        source: Option<Box<Error>>,
+    },
+    /// A batch that could not be made.
+    #[error("a batch cannot be encoded: {0}")]
+    Unencodable(String),
     /// The handle's task has ended, as at the end of the process.
     #[error("the connections to the cluster are closed")]
     Closed,
@@ -111,10 +142,17 @@ impl Error {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Connect(source) if source.is_lasting() => Retry::No,
+            Self::Peer { problem, .. } if problem.is_lasting() => Retry::No,
             Self::Login { source, .. } if source.is_lasting() => Retry::No,
-            Self::Unreachable { .. } | Self::Unspoken { .. } | Self::Tls(_) | Self::Closed => Retry::No,
+            Self::Unreachable { .. }
+            | Self::Unspoken { .. }
+            | Self::Tls(_)
+            | Self::Closed
+            | Self::NotAcknowledged { .. }
+            | Self::Unencodable(_) => Retry::No,
             Self::Broken { source, .. } if !broke_in_transit(source) => Retry::No,
             Self::Connect(_)
+            | Self::Peer { .. }
             | Self::Login { .. }
             | Self::ConnectTimeout { .. }
             | Self::Timeout { .. }

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod error;
 pub mod metadata;
 mod peer;
+pub(crate) mod produce;
 mod request;
 pub mod resolve;
 mod sasl;

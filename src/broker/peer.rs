@@ -12,7 +12,7 @@ const MAX_FIRST_FRAME: u32 = 256 << 20;
 
 /// Why a peer cannot be talked to, in words that follow "no connection to HOST:PORT: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PeerProblem {
+pub enum PeerProblem {
     /// TLS came back on a plaintext connection.
     #[error("it speaks TLS, and TLS is not switched on (security.protocol=ssl or sasl_ssl)")]
     SpeaksTls,

@@ -12,7 +12,7 @@ use super::cluster::{Cluster, Node};
 use super::connection::{Connection, Pending};
 use super::error::Error;
 use super::request::topic_name;
-use crate::produce::queue::Identity;
+use crate::record::Identity;
 
 /// A batch on its way.
 #[derive(Debug)]

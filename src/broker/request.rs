@@ -16,7 +16,7 @@ use rskafka::protocol::traits::{ReadError, WriteError};
 /// A request that barnabas can send: its key, and the versions it speaks.
 ///
 /// Private to the bridge's table: a new API is one more line there.
-pub trait Api: Request + Send + Sync + 'static {
+pub trait Api: Request<Response: Send> + Send + Sync + 'static {
     /// For people, as Kafka names it.
     const NAME: &'static str;
     /// rskafka's name of the API key.

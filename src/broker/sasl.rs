@@ -26,7 +26,7 @@ const MAX_ITERATIONS: u32 = 1_000_000;
 
 /// Authentication failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SaslError {
+pub enum SaslError {
     /// The connection failed first.
     #[error("the connection failed during authentication with {mechanism}")]
     Request {

@@ -35,7 +35,7 @@ const LENGTH: usize = 4;
 
 /// What is being done to open a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub enum Phase {
     /// Looking up the name.
     Resolve,
     /// Connecting by TCP.
@@ -80,7 +80,7 @@ impl Progress {
 
 /// A connection could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
+pub enum OpenError {
     /// The name has no address.
     #[error("no connection to {broker}")]
     Resolve {

@@ -29,7 +29,7 @@ const SYSTEM_ROOTS: [&str; 6] = [
 
 /// The settings for TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsSettingsError {
+pub enum TlsSettingsError {
     /// The provider would panic.
     #[error("TLS needs a processor with {missing}, which this one lacks")]
     Processor {

@@ -21,7 +21,7 @@ const MAX_EXCERPT: usize = 300;
 
 /// No token could be had. Never shows what was read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TokenError {
+pub enum TokenError {
     /// The file cannot be read.
     #[error("cannot read the token's file {}", .path.display())]
     Read {

@@ -1,6 +1,7 @@
 //! From records to acknowledged batches.
 
 pub mod accumulator;
+mod compress;
 pub mod input;
 pub mod partitioner;
 pub mod producer;

@@ -14,14 +14,17 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::queue::{Identity, Item, Queue, Settled, Verdict};
+use super::compress::{Compressed, Job, Pool};
+use super::queue::{Item, Queue, Settled, Verdict};
 use crate::broker::backoff::Backoff;
 use crate::broker::cluster::{Cluster, Lane, Node};
 use crate::broker::connection::Connection;
 use crate::broker::error::{Error, Retry};
 use crate::broker::produce::{self as wire, Answer, Outgoing, Sent};
 use crate::clock;
-use crate::record::{self, BatchBuilder, BatchOptions, Codec, Compressor, SealedBatch};
+use crate::record::{
+    self, BatchBuilder, BatchError, BatchOptions, Batches, Codec, Compressor, DecodeBuffer, Identity, NewRecord, SealedBatch,
+};
 
 /// Batches that may wait in the producer's inbox.
 const INBOX: usize = 16;
@@ -31,8 +34,6 @@ const MAX_REQUESTS: usize = 5;
 const MAX_REQUEST_BYTES: usize = 2 << 20;
 /// Delays between tries of a batch.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// Buffers of acknowledged batches that are kept for new ones.
-const MAX_SPARE: usize = 8;
 
 /// What the producer needs to know beside the cluster.
 #[derive(Debug, Clone, Copy)]
@@ -91,13 +92,12 @@ impl Producer {
             brokers: HashMap::new(),
             requests: FuturesUnordered::new(),
             jobs: JoinSet::new(),
-            compressors: (0..cores()).map(|_| Compressor::new()).collect(),
+            pool: Pool::new(),
             to_compress: VecDeque::new(),
             next_batch: 0,
             identifying: false,
             refreshing: false,
             connecting: 0,
-            spare: Vec::new(),
         };
         tokio::spawn(task.run(submits));
         Self { inbox }
@@ -112,10 +112,6 @@ impl Producer {
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// A batch or a part of one, as it waits in its queue.
 #[derive(Debug)]
 struct Parcel {
@@ -125,6 +121,8 @@ struct Parcel {
     /// Its records within the batch that was submitted.
     records: Range<u32>,
     state: State,
+    /// A buffer that is free again.
+    spare: Option<Vec<u8>>,
     attempts: u32,
     /// Why the last try failed.
     error: Option<Error>,
@@ -164,7 +162,6 @@ enum Done {
     Identity(Result<Identity, Error>),
     Refreshed(Result<(), Error>),
     Connected(i32, Result<Arc<Connection>, Error>),
-    Compressed { partition: PartitionId, batch: u64, compressor: Box<Compressor>, result: Result<Vec<u8>, Error> },
 }
 
 struct Task {
@@ -174,13 +171,12 @@ struct Task {
     brokers: HashMap<i32, Broker>,
     requests: FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = Answered> + Send>>>,
     jobs: JoinSet<Done>,
-    compressors: Vec<Compressor>,
-    to_compress: VecDeque<(PartitionId, u64, SealedBatch)>,
+    pool: Pool<(PartitionId, u64)>,
+    to_compress: VecDeque<Job<(PartitionId, u64)>>,
     next_batch: u64,
     identifying: bool,
     refreshing: bool,
     connecting: usize,
-    spare: Vec<Vec<u8>>,
 }
 
 impl Task {
@@ -194,6 +190,7 @@ impl Task {
                     None => open = false,
                 },
                 Some(answered) = self.requests.next(), if !self.requests.is_empty() => self.answered(answered),
+                Some(done) = self.pool.next() => self.compressed(done),
                 Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => {
                     // Jobs do not panic; a job that was lost with the runtime needs no answer.
                     if let Ok(done) = done {
@@ -213,13 +210,13 @@ impl Task {
         let records = batch.count().unsigned_abs();
         self.next_batch += 1;
         let number = self.next_batch;
-        let state = if batch.codec() == Codec::None {
+        let state = if batch.compression().codec() == Codec::None {
             State::Sealed(Some(batch))
         } else {
-            self.to_compress.push_back((id.clone(), number, batch));
+            self.to_compress.push_back(Job { id: (id.clone(), number), batch });
             State::Compressing
         };
-        let parcel = Parcel { batch: number, tag, reply, records: 0..records, state, attempts: 0, error: None };
+        let parcel = Parcel { batch: number, tag, reply, records: 0..records, state, spare: None, attempts: 0, error: None };
         self.queues.entry(id).or_default().push(parcel, records, clock::now());
     }
 
@@ -279,17 +276,11 @@ impl Task {
     }
 
     fn compress(&mut self) {
-        while let Some(mut compressor) = self.compressors.pop() {
-            let Some((partition, batch, sealed)) = self.to_compress.pop_front() else {
-                self.compressors.push(compressor);
+        while let Some(job) = self.to_compress.pop_front() {
+            if let Err(job) = self.pool.start(job) {
+                self.to_compress.push_front(job);
                 return;
-            };
-            self.jobs.spawn_blocking(move || {
-                let result = sealed
-                    .finish(-1, -1, -1, &mut compressor)
-                    .map_err(|e| Error::Unencodable(e.to_string()));
-                Done::Compressed { partition, batch, compressor: Box::new(compressor), result }
-            });
+            }
         }
     }
 
@@ -357,10 +348,6 @@ impl Task {
                     Err(error) => self.connect_failed(broker, &error),
                 }
             }
-            Done::Compressed { partition, batch, compressor, result } => {
-                self.compressors.push(*compressor);
-                self.compressed(&partition, batch, result);
-            }
         }
     }
 
@@ -393,17 +380,19 @@ impl Task {
         }
     }
 
-    fn compressed(&mut self, partition: &PartitionId, batch: u64, result: Result<Vec<u8>, Error>) {
-        let Some(queue) = self.queues.get_mut(partition) else { return };
-        match result {
+    fn compressed(&mut self, done: Compressed<(PartitionId, u64)>) {
+        let (partition, batch) = done.id;
+        let Some(queue) = self.queues.get_mut(&partition) else { return };
+        match done.result {
             Ok(bytes) => {
                 if let Some(parcel) = queue.find_waiting(|parcel| parcel.batch == batch) {
                     parcel.state = State::Finished { bytes: bytes.into(), stamp: None };
+                    parcel.spare = done.spare;
                 }
             }
             Err(error) => {
                 if let Some(item) = queue.remove_waiting(|parcel| parcel.batch == batch) {
-                    settle(item, Err(error), None);
+                    settle(item, Err(Error::Unencodable(error.to_string())), None);
                 }
             }
         }
@@ -524,7 +513,7 @@ impl Task {
         let Settled::Left(mut item) = settled else { return };
         match answer.map(|answer| answer.sent) {
             Some(Sent::Written { base_offset }) => {
-                let spare = take_buffer(&mut item.payload.state);
+                let spare = item.payload.spare.take().or_else(|| take_buffer(&mut item.payload.state));
                 settle(item, Ok(base_offset), spare);
             }
             Some(Sent::Duplicate) => settle(item, Ok(-1), None),
@@ -547,10 +536,10 @@ impl Task {
                 for (sealed, records, skip) in parts {
                     self.next_batch += 1;
                     let count = records.end - records.start;
-                    let state = if sealed.codec() == Codec::None {
+                    let state = if sealed.compression().codec() == Codec::None {
                         State::Sealed(Some(sealed))
                     } else {
-                        self.to_compress.push_back((id.clone(), self.next_batch, sealed));
+                        self.to_compress.push_back(Job { id: (id.clone(), self.next_batch), batch: sealed });
                         State::Compressing
                     };
                     let parcel = Parcel {
@@ -559,6 +548,7 @@ impl Task {
                         reply: item.payload.reply.clone(),
                         records,
                         state,
+                        spare: None,
                         attempts: 0,
                         error: None,
                     };
@@ -634,13 +624,26 @@ fn halves(
     batch: &Bytes,
     first: u32,
     compression: record::Compression,
-) -> Result<(SealedBatch, SealedBatch), record::BatchError> {
+) -> Result<(SealedBatch, SealedBatch), BatchError> {
     let options = BatchOptions { compression, capacity: batch.len() / 2 };
     let mut left = BatchBuilder::new(options);
     let mut right = BatchBuilder::new(options);
-    record::copy_records(batch, |index, record| {
-        let half = if index < first { &mut left } else { &mut right };
-        half.append(record)
-    })?;
+    let mut buffer = DecodeBuffer::new();
+    for batch in Batches::new(batch) {
+        for (index, record) in (0..).zip(batch.records(&mut buffer)?) {
+            let record = record?;
+            let headers: Vec<_> = record.headers.iter().collect();
+            let copy = NewRecord {
+                key: record.key,
+                value: record.value,
+                headers: &headers,
+                timestamp: record.timestamp,
+            };
+            let half = if index < first { &mut left } else { &mut right };
+            // A part is never longer than the whole.
+            let appended = half.append(&copy);
+            debug_assert!(appended.is_ok(), "{appended:?}");
+        }
+    }
     Ok((left.seal(), right.seal()))
 }

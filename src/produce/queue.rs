@@ -13,17 +13,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::record::Identity;
+
 /// Batches of one partition in flight at most: the broker remembers the last five of a producer.
 pub const MAX_IN_FLIGHT: usize = 5;
-
-/// A producer id and its epoch, as InitProducerId gave them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    /// Unique in the cluster.
-    pub id: i64,
-    /// 0 for a new id.
-    pub epoch: i16,
-}
 
 /// A batch and its place.
 #[derive(Debug)]
@@ -241,6 +234,29 @@ impl<T> Queue<T> {
         let drained = self.waiting.drain(..).collect();
         self.after_drain();
         drained
+    }
+
+    /// The waiting batch that `which` is true of.
+    pub fn find_waiting(&mut self, which: impl Fn(&T) -> bool) -> Option<&mut T> {
+        self.waiting.iter_mut().map(|item| &mut item.payload).find(|payload| which(payload))
+    }
+
+    /// Takes out a waiting batch that was never sent.
+    pub fn remove_waiting(&mut self, which: impl Fn(&T) -> bool) -> Option<Item<T>> {
+        let at = self.waiting.iter().position(|item| item.sequence.is_none() && which(&item.payload))?;
+        self.waiting.remove(at)
+    }
+
+    /// Lets the caller write something down at the batch in flight of that ordinal.
+    pub fn note(&mut self, ordinal: u64, note: impl FnOnce(&mut T)) {
+        if let Some(item) = self.in_flight.iter_mut().find(|item| item.ordinal == ordinal) {
+            note(&mut item.payload);
+        }
+    }
+
+    /// Sends nothing before that time.
+    pub fn wait_until(&mut self, at: Instant) {
+        self.not_before = self.not_before.max(Some(at));
     }
 
     fn give_up_number(&mut self, item: &Item<T>) {

@@ -25,7 +25,8 @@ pub enum Remainder {
     None,
     /// The beginning of a batch. If it is all the set holds, a fetch must ask for `needed` bytes to get on.
     Truncated {
-        /// The whole batch's size in bytes; of less than 12 bytes only a lower bound can be told.
+        /// The whole batch's size in bytes; of less than 12 bytes only a lower bound can be told. It is what the
+        /// length field claims, up to 2 GiB: whoever asks for that much must have a limit.
         needed: usize,
         /// Its base offset, where there is that much of it.
         base_offset: Option<i64>,

@@ -250,6 +250,12 @@ impl SealedBatch {
         self.count
     }
 
+    /// How it is going to be compressed.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
     /// The highest timestamp in milliseconds since the epoch, -1 without records.
     #[must_use]
     pub fn max_timestamp(&self) -> i64 {

@@ -47,3 +47,12 @@ pub struct NewRecord<'a> {
     /// Milliseconds since the epoch.
     pub timestamp: i64,
 }
+
+/// A producer's id and epoch, as InitProducerId gives them and batches carry them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Unique in the cluster.
+    pub id: i64,
+    /// 0 for a new id.
+    pub epoch: i16,
+}
