@@ -11,7 +11,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -150,38 +151,24 @@ impl TlsConnector {
             .with_safe_default_protocol_versions()
             .map_err(setup)?;
         let builder = if settings.skip_host_check {
-            let verifier = AnyHost { roots, provider };
+            let verifier = AnyHost {
+                roots,
+                provider: Arc::clone(&provider),
+            };
             builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(verifier))
         } else {
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
                 .build()
                 .map_err(|error| setup(rustls::Error::General(error.to_string())))?;
             builder.with_webpki_verifier(verifier)
         };
-        let identity = identity(settings)?;
+        let identity = identity(settings, &provider)?;
         let presents_certificate = identity.is_some();
         let config = match identity {
             None => builder.with_no_client_auth(),
-            Some(Identity {
-                chain,
-                key,
-                certificate_path,
-                key_path,
-            }) => builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|source| match source {
-                    rustls::Error::InconsistentKeys(_) => TlsSettingsError::KeyOfAnother {
-                        certificate: certificate_path,
-                        key: key_path,
-                    },
-                    rustls::Error::InvalidCertificate(_) => setup(source),
-                    source => TlsSettingsError::KeyKind {
-                        path: key_path,
-                        source,
-                    },
-                })?,
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))),
         };
         Ok(Self {
             inner: Arc::new(config).into(),
@@ -281,30 +268,36 @@ fn roots(settings: &TlsSettings) -> Result<RootCertStore, TlsSettingsError> {
     Ok(store)
 }
 
-struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    certificate_path: PathBuf,
-    key_path: PathBuf,
-}
-
-fn identity(settings: &TlsSettings) -> Result<Option<Identity>, TlsSettingsError> {
-    let Some(certificate_path) = settings.certificate.clone() else {
+/// The client's certificate and key, checked to belong together.
+fn identity(
+    settings: &TlsSettings,
+    provider: &CryptoProvider,
+) -> Result<Option<CertifiedKey>, TlsSettingsError> {
+    let Some(certificate) = settings.certificate.clone() else {
         return if settings.key.is_some() {
             Err(TlsSettingsError::KeyWithoutCertificate)
         } else {
             Ok(None)
         };
     };
-    let key_path = settings.key.clone().unwrap_or_else(|| certificate_path.clone());
-    let chain = certificates("ssl.certificate.location", &certificate_path)?;
-    let key = private_key(&key_path)?;
-    Ok(Some(Identity {
-        chain,
-        key,
-        certificate_path,
-        key_path,
-    }))
+    let path = settings.key.clone().unwrap_or_else(|| certificate.clone());
+    let chain = certificates("ssl.certificate.location", &certificate)?;
+    let key = match provider.key_provider.load_private_key(private_key(&path)?) {
+        Ok(key) => key,
+        Err(source) => return Err(TlsSettingsError::KeyKind { path, source }),
+    };
+    let identity = CertifiedKey::new(chain, key);
+    // rustls' own `from_der` also refuses what it cannot parse, such as X.509 version 1, which many tools make and
+    // brokers accept: whether it will do is for the broker to say.
+    match identity.keys_match() {
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(TlsSettingsError::KeyOfAnother {
+                certificate,
+                key: path,
+            })
+        }
+        _ => Ok(Some(identity)),
+    }
 }
 
 fn certificates(
@@ -431,117 +424,4 @@ impl ServerCertVerifier for AnyHost {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn data(name: &str) -> PathBuf {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/data/tls")
-            .join(name)
-    }
-
-    fn with(certificate: &str, key: Option<&str>) -> TlsSettings {
-        TlsSettings {
-            ca: Some(data("ca.pem")),
-            certificate: Some(data(certificate)),
-            key: key.map(data),
-            ..TlsSettings::default()
-        }
-    }
-
-    fn refusal(settings: &TlsSettings) -> String {
-        let text = TlsConnector::prepare(settings).unwrap_err().to_string();
-        // The directory differs from one checkout to the next.
-        text.replace(&data("").display().to_string(), "")
-    }
-
-    #[test]
-    fn encrypted_keys_are_told_with_the_remedy() {
-        for key in [
-            "client-rsa.pkcs8-encrypted.key.pem",
-            "client-rsa.pkcs1-encrypted.key.pem",
-        ] {
-            let text = refusal(&with("client-rsa.pem", Some(key)));
-            assert!(
-                text.starts_with(&format!("the private key in {key} is encrypted")),
-                "{text}"
-            );
-            assert!(text.contains("openssl pkey -in"), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_key_that_does_not_fit_its_certificate_is_refused() {
-        assert_eq!(
-            refusal(&with("client-ec.pem", Some("client-rsa.key.pem"))),
-            "the private key client-rsa.key.pem does not belong to the certificate client-ec.pem"
-        );
-    }
-
-    #[test]
-    fn files_of_the_wrong_kind_are_told() {
-        let text = refusal(&with("client.p12", None));
-        assert!(
-            text.starts_with("ssl.certificate.location client.p12 holds no certificate in PEM: it is DER"),
-            "{text}"
-        );
-        assert_eq!(
-            refusal(&with("client-ec.pem", None)),
-            "ssl.key.location client-ec.pem holds no private key in PEM"
-        );
-        let text = refusal(&with("client-ec.pem", Some("p521.key.pem")));
-        assert!(
-            text.starts_with("the private key in p521.key.pem is of a kind"),
-            "{text}"
-        );
-        assert_eq!(
-            refusal(&with("absent.pem", None)),
-            "cannot read ssl.certificate.location absent.pem"
-        );
-    }
-
-    #[test]
-    fn a_key_without_a_certificate_is_a_slip() {
-        let settings = TlsSettings {
-            certificate: None,
-            ..with("client-ec.pem", Some("client-ec.key.pem"))
-        };
-        assert_eq!(
-            refusal(&settings),
-            "ssl.key.location is set, and ssl.certificate.location is not"
-        );
-    }
-
-    #[test]
-    fn the_systems_authorities_can_come_from_a_named_file() {
-        let named = TlsSettings {
-            system_ca: Some(data("both-cas.pem")),
-            ..TlsSettings::default()
-        };
-        assert_eq!(roots(&named).unwrap().len(), 2);
-        let absent = TlsSettings {
-            system_ca: Some(data("absent.pem")),
-            ..TlsSettings::default()
-        };
-        assert_eq!(refusal(&absent), "cannot read SSL_CERT_FILE absent.pem");
-    }
-
-    #[test]
-    fn a_processor_that_lacks_something_is_told_what() {
-        let error = require(&[("aes", true), ("avx2", false), ("adx", false)]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "TLS needs a processor with avx2, adx, which this one lacks"
-        );
-        assert!(require(&[("aes", true)]).is_ok());
-    }
-
-    #[test]
-    fn debug_shows_no_key() {
-        let connector = TlsConnector::prepare(&with("client-ec.pem", Some("client-ec.key.pem"))).unwrap();
-        assert_eq!(
-            format!("{connector:?}"),
-            "TlsConnector { presents_certificate: true, .. }"
-        );
-    }
-}
+mod tests;
