@@ -328,10 +328,18 @@ where
         // RFC 7628: the refusal comes as JSON, must be answered with this byte, and only then does the exchange fail.
         let status = oauth_status(&answer.auth_bytes.0);
         match self.send(vec![1], "the token").await {
-            Err(SaslError::Refused { who, mechanism, why }) => Err(SaslError::Refused {
+            // Kafka repeats its JSON as the message; others may have more to say.
+            Err(SaslError::Refused { who, mechanism, why }) if !why.contains(&status) => {
+                Err(SaslError::Refused {
+                    who,
+                    mechanism,
+                    why: format!("{status} ({why})"),
+                })
+            }
+            Err(SaslError::Refused { who, mechanism, .. }) => Err(SaslError::Refused {
                 who,
                 mechanism,
-                why: format!("{status} ({why})"),
+                why: status,
             }),
             // A broken connection does not make the refusal undone.
             Ok(_) | Err(SaslError::Request { .. }) => Err(SaslError::Refused {

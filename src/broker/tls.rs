@@ -11,7 +11,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -150,38 +151,24 @@ impl TlsConnector {
             .with_safe_default_protocol_versions()
             .map_err(setup)?;
         let builder = if settings.skip_host_check {
-            let verifier = AnyHost { roots, provider };
+            let verifier = AnyHost {
+                roots,
+                provider: Arc::clone(&provider),
+            };
             builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(verifier))
         } else {
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
                 .build()
                 .map_err(|error| setup(rustls::Error::General(error.to_string())))?;
             builder.with_webpki_verifier(verifier)
         };
-        let identity = identity(settings)?;
+        let identity = identity(settings, &provider)?;
         let presents_certificate = identity.is_some();
         let config = match identity {
             None => builder.with_no_client_auth(),
-            Some(Identity {
-                chain,
-                key,
-                certificate_path,
-                key_path,
-            }) => builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|source| match source {
-                    rustls::Error::InconsistentKeys(_) => TlsSettingsError::KeyOfAnother {
-                        certificate: certificate_path,
-                        key: key_path,
-                    },
-                    rustls::Error::InvalidCertificate(_) => setup(source),
-                    source => TlsSettingsError::KeyKind {
-                        path: key_path,
-                        source,
-                    },
-                })?,
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))),
         };
         Ok(Self {
             inner: Arc::new(config).into(),
@@ -227,18 +214,21 @@ fn check_processor() -> Result<(), TlsSettingsError> {
         ("pmull", std::arch::is_aarch64_feature_detected!("pmull")),
         ("sha2", std::arch::is_aarch64_feature_detected!("sha2")),
     ];
+    require(&features)
+}
+
+fn require(features: &[(&str, bool)]) -> Result<(), TlsSettingsError> {
     let missing: Vec<&str> = features
         .iter()
         .filter(|(_, has)| !has)
         .map(|(name, _)| *name)
         .collect();
     if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(TlsSettingsError::Processor {
-            missing: missing.join(", "),
-        })
+        return Ok(());
     }
+    Err(TlsSettingsError::Processor {
+        missing: missing.join(", "),
+    })
 }
 
 fn roots(settings: &TlsSettings) -> Result<RootCertStore, TlsSettingsError> {
@@ -278,30 +268,36 @@ fn roots(settings: &TlsSettings) -> Result<RootCertStore, TlsSettingsError> {
     Ok(store)
 }
 
-struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    certificate_path: PathBuf,
-    key_path: PathBuf,
-}
-
-fn identity(settings: &TlsSettings) -> Result<Option<Identity>, TlsSettingsError> {
-    let Some(certificate_path) = settings.certificate.clone() else {
+/// The client's certificate and key, checked to belong together.
+fn identity(
+    settings: &TlsSettings,
+    provider: &CryptoProvider,
+) -> Result<Option<CertifiedKey>, TlsSettingsError> {
+    let Some(certificate) = settings.certificate.clone() else {
         return if settings.key.is_some() {
             Err(TlsSettingsError::KeyWithoutCertificate)
         } else {
             Ok(None)
         };
     };
-    let key_path = settings.key.clone().unwrap_or_else(|| certificate_path.clone());
-    let chain = certificates("ssl.certificate.location", &certificate_path)?;
-    let key = private_key(&key_path)?;
-    Ok(Some(Identity {
-        chain,
-        key,
-        certificate_path,
-        key_path,
-    }))
+    let path = settings.key.clone().unwrap_or_else(|| certificate.clone());
+    let chain = certificates("ssl.certificate.location", &certificate)?;
+    let key = match provider.key_provider.load_private_key(private_key(&path)?) {
+        Ok(key) => key,
+        Err(source) => return Err(TlsSettingsError::KeyKind { path, source }),
+    };
+    let identity = CertifiedKey::new(chain, key);
+    // rustls' own `from_der` also refuses what it cannot parse, such as X.509 version 1, which many tools make and
+    // brokers accept: whether it will do is for the broker to say.
+    match identity.keys_match() {
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(TlsSettingsError::KeyOfAnother {
+                certificate,
+                key: path,
+            })
+        }
+        _ => Ok(Some(identity)),
+    }
 }
 
 fn certificates(
@@ -426,3 +422,6 @@ impl ServerCertVerifier for AnyHost {
             .supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;
