@@ -16,7 +16,7 @@ mod tests;
 pub use filter::KeyFilter;
 pub use template::{BadTemplate, Template};
 
-use crate::record::Header;
+use crate::record::RecordView;
 use json::JsonWriter;
 
 /// How records are printed.
@@ -58,26 +58,6 @@ pub struct Source<'a> {
     pub broker: i32,
 }
 
-/// Whose clock a timestamp is from, in kcat's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Clock {
-    /// The producer's.
-    Create,
-    /// The broker's.
-    LogAppend,
-}
-
-/// A record's parts.
-pub(crate) struct Fields<'a, H> {
-    pub(crate) offset: i64,
-    /// Milliseconds since the epoch, −1 for none.
-    pub(crate) timestamp: i64,
-    pub(crate) clock: Clock,
-    pub(crate) key: Option<&'a [u8]>,
-    pub(crate) value: Option<&'a [u8]>,
-    pub(crate) headers: H,
-}
-
 /// Prints records in one format.
 #[derive(Debug)]
 pub struct Printer {
@@ -100,14 +80,7 @@ impl Printer {
 
     /// Appends one record to `out`.
     #[inline]
-    pub(crate) fn print_fields<'a, H>(
-        &mut self,
-        source: Source<'_>,
-        record: &Fields<'a, H>,
-        out: &mut Vec<u8>,
-    ) where
-        H: Iterator<Item = Header<'a>> + Clone,
-    {
+    pub fn print(&mut self, source: Source<'_>, record: &RecordView<'_>, out: &mut Vec<u8>) {
         match &self.format {
             OutputFormat::Plain {
                 delimiter,

@@ -1,7 +1,7 @@
 //! kcat's JSON object.
 
-use super::{Clock, Fields, Source, number};
-use crate::record::Header;
+use super::{Source, number};
+use crate::record::{Header, RecordView, TimestampType};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -20,10 +20,7 @@ pub(super) struct JsonWriter {
 
 impl JsonWriter {
     /// Appends one record as an object.
-    pub(super) fn print<'a, H>(&mut self, source: Source<'_>, record: &Fields<'a, H>, out: &mut Vec<u8>)
-    where
-        H: Iterator<Item = Header<'a>> + Clone,
-    {
+    pub(super) fn print(&mut self, source: Source<'_>, record: &RecordView<'_>, out: &mut Vec<u8>) {
         if self.head.is_empty()
             || self.partition != source.partition
             || self.broker != source.broker
@@ -33,16 +30,13 @@ impl JsonWriter {
         }
         out.extend_from_slice(&self.head);
         number::append(record.offset, out);
-        // librdkafka gives no timestamp type where there is no timestamp, and kcat leaves both out then.
-        if record.timestamp >= 0 {
-            out.extend_from_slice(match record.clock {
-                Clock::Create => b",\"tstype\":\"create\",\"ts\":",
-                Clock::LogAppend => b",\"tstype\":\"logappend\",\"ts\":",
-            });
-            number::append(record.timestamp, out);
-        }
+        out.extend_from_slice(match record.timestamp_type {
+            TimestampType::CreateTime => &b",\"tstype\":\"create\",\"ts\":"[..],
+            TimestampType::LogAppendTime => b",\"tstype\":\"logappend\",\"ts\":",
+        });
+        number::append(record.timestamp, out);
         out.extend_from_slice(&self.tail);
-        let mut headers = record.headers.clone();
+        let mut headers = record.headers.iter();
         if let Some(first) = headers.next() {
             out.extend_from_slice(b",\"headers\":[");
             self.header(first, out);

@@ -1,8 +1,8 @@
 //! kcat's `-f` templates.
 
-use super::{Fields, Source, number};
+use super::{Source, number};
 use crate::produce::input::unescape;
-use crate::record::Header;
+use crate::record::RecordView;
 use std::str::FromStr;
 
 /// A parsed `-f` template.
@@ -133,15 +133,7 @@ fn token_of(c: char) -> Option<Token> {
 
 impl Template {
     /// Appends one record; `null` stands for a null key or value.
-    pub(super) fn print<'a, H>(
-        &self,
-        source: Source<'_>,
-        record: &Fields<'a, H>,
-        null: &[u8],
-        out: &mut Vec<u8>,
-    ) where
-        H: Iterator<Item = Header<'a>> + Clone,
-    {
+    pub(super) fn print(&self, source: Source<'_>, record: &RecordView<'_>, null: &[u8], out: &mut Vec<u8>) {
         for token in &self.tokens {
             match token {
                 Token::Literal(bytes) => out.extend_from_slice(bytes),
@@ -160,7 +152,7 @@ impl Template {
                 Token::Partition => number::append(source.partition.into(), out),
                 Token::Offset => number::append(record.offset, out),
                 Token::Headers => {
-                    for (i, (name, value)) in record.headers.clone().enumerate() {
+                    for (i, (name, value)) in record.headers.iter().enumerate() {
                         if i > 0 {
                             out.push(b',');
                         }
