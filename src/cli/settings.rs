@@ -58,6 +58,29 @@ impl Environment {
         Ok(Self { variables })
     }
 
+    /// Warnings about variables that are one letter away from one of ours. Others may well not be meant for this
+    /// process: Kubernetes makes `BARNABAS_SERVICE_HOST` and the like for a service of this name.
+    fn misspelt(&self) -> Vec<String> {
+        let known: Vec<String> = ROWS
+            .iter()
+            .filter(|row| !row.positional())
+            .map(Row::variable)
+            .collect();
+        let names = self
+            .variables
+            .keys()
+            .filter(|name| name.starts_with("BARNABAS_") && !known.contains(name));
+        let near = |name| known.iter().find(|known| table::distance(name, known) == 1);
+        names
+            .filter_map(|name| {
+                Some(format!(
+                    "{name} is not a known variable; did you mean {}?",
+                    near(name)?
+                ))
+            })
+            .collect()
+    }
+
     /// A variable's value; an empty one counts as not set.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.variables
@@ -87,7 +110,7 @@ impl Settings {
         let file = find_file(flags, &environment)?;
         let path = file.as_ref().map(|file| file.path.clone());
         let layers = Layers::new(flags, &environment, file)?;
-        let mut warnings = Vec::new();
+        let mut warnings = environment.misspelt();
         if let Some(path) = &path
             && layers.secret_in_file()
             && others_can_read(path)
@@ -208,14 +231,7 @@ fn find_file(flags: &Flags, environment: &Environment) -> Result<Option<file::Fi
         .and_then(|values| values.last())
         .map(String::as_str);
     if let Some(path) = asked.or_else(|| environment.get("BARNABAS_CONFIG")) {
-        let path = Path::new(path);
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Usage(format!(
-                "{}: the configuration file cannot be read: {error}",
-                path.display()
-            ))
-        })?;
-        return file::parse(&text, path).map(Some);
+        return read_file(Path::new(path)).map(Some);
     }
     let home = match (environment.get("XDG_CONFIG_HOME"), environment.get("HOME")) {
         (Some(config), _) => Some(PathBuf::from(config)),
@@ -227,22 +243,23 @@ fn find_file(flags: &Flags, environment: &Environment) -> Result<Option<file::Fi
         .into_iter()
         .chain([PathBuf::from("/etc/barnabas.toml")]);
     for path in usual {
-        match std::fs::read_to_string(&path) {
-            Ok(text) => return file::parse(&text, &path).map(Some),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) => {}
-            Err(error) => {
-                return Err(Usage(format!(
-                    "{}: the configuration file cannot be read: {error}",
-                    path.display()
-                )));
-            }
+        // One that is not there or cannot be looked at, as in a container under another user's id, is none; one that
+        // is there and cannot be read is a mistake that must not pass unseen.
+        if std::fs::metadata(&path).is_ok() {
+            return read_file(&path).map(Some);
         }
     }
     Ok(None)
+}
+
+fn read_file(path: &Path) -> Result<file::File, Usage> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Usage(format!(
+            "{}: the configuration file cannot be read: {error}",
+            path.display()
+        ))
+    })?;
+    file::parse(&text, path)
 }
 
 #[cfg(unix)]
@@ -256,3 +273,6 @@ fn others_can_read(path: &Path) -> bool {
 fn others_can_read(_: &Path) -> bool {
     false
 }
+
+#[cfg(test)]
+mod tests;

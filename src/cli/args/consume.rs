@@ -7,8 +7,8 @@ use super::{FileArgs, Flags, GlobalArgs};
 /// Print the records of topics
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Prints each value and a newline, from the beginning on, until it is interrupted: -e ends at the end,
--c after a number of records. `barnabas help offsets` describes -o, `barnabas help formats` -f and -J.
+Prints each value and a newline, from the beginning on, until it is interrupted: -e ends at the end, -c after a \
+number of records. `barnabas help offsets` describes -o, `barnabas help formats` -f and -J.
 
 Examples:
   barnabas consume -b localhost:9092 -t orders -e                everything there is

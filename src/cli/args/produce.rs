@@ -7,8 +7,8 @@ use super::{FileArgs, Flags, GlobalArgs};
 /// Publish records from files or standard input
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Each line is a record, published idempotently and acknowledged by all replicas in sync. At the end the
-acknowledged records are counted on stderr, and each refused one is named with its line and the reason
+Each line is a record, published idempotently and acknowledged by all replicas in sync. At the end the \
+acknowledged records are counted on stderr, and each refused one is named with its line and the reason \
 (exit code 3). Ctrl-C publishes what was read. `barnabas help formats` describes the formats.
 
 Examples:

@@ -70,7 +70,9 @@ pub(crate) fn start_logging(verbosity: u8) {
     let filter = Targets::new().with_default(theirs).with_target("barnabas", ours);
     let layer = tracing_subscriber::fmt::layer()
         .event_format(Terse { times: verbosity > 0 })
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        // It would panic where standard error is closed.
+        .log_internal_errors(false);
     // It can only fail if it was called before.
     let _ = tracing_subscriber::registry().with(layer).with(filter).try_init();
 }
