@@ -18,7 +18,11 @@ impl Backoff {
     /// A schedule of its own: the same seed gives the same delays.
     #[must_use]
     pub fn new(first: Duration, longest: Duration, seed: u64) -> Self {
-        Self { next: first.min(longest), longest, random: StdRng::seed_from_u64(seed) }
+        Self {
+            next: first.min(longest),
+            longest,
+            random: StdRng::seed_from_u64(seed),
+        }
     }
 }
 

@@ -48,8 +48,15 @@ pub enum Node {
 type Reply = oneshot::Sender<Result<Arc<Connection>, Error>>;
 
 enum Ask {
-    Connection { node: Node, lane: Lane, reply: Reply },
-    Learn { news: Metadata, reply: oneshot::Sender<View> },
+    Connection {
+        node: Node,
+        lane: Lane,
+        reply: Reply,
+    },
+    Learn {
+        news: Metadata,
+        reply: oneshot::Sender<View>,
+    },
 }
 
 /// A handle to the cluster. The connections close when the last handle is gone.
@@ -77,7 +84,11 @@ impl Cluster {
             attempts: JoinSet::new(),
         };
         tokio::spawn(task.run(asks));
-        Ok(Self { inbox, view, prepared })
+        Ok(Self {
+            inbox,
+            view,
+            prepared,
+        })
     }
 
     /// How the brokers are reached.
@@ -98,7 +109,10 @@ impl Cluster {
     /// Those of connecting, and [`Error::UnknownBroker`].
     pub async fn connection(&self, node: Node, lane: Lane) -> Result<Arc<Connection>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.send(Ask::Connection { node, lane, reply }).await.map_err(|_| Error::Closed)?;
+        self.inbox
+            .send(Ask::Connection { node, lane, reply })
+            .await
+            .map_err(|_| Error::Closed)?;
         // A link that is dropped because its broker has moved drops its waiters too: they ask again.
         answer.await.unwrap_or(Err(match node {
             Node::Any => Error::Closed,
@@ -140,7 +154,11 @@ impl Cluster {
             if clock::now() + delay >= deadline {
                 return Err(match error {
                     refused @ Error::Refused { .. } => refused,
-                    source => Error::Unreachable { within, tried: self.addresses(), source: Box::new(source) },
+                    source => Error::Unreachable {
+                        within,
+                        tried: self.addresses(),
+                        source: Box::new(source),
+                    },
                 });
             }
             tracing::debug!("again in {delay:?}: {error}");
@@ -149,7 +167,12 @@ impl Cluster {
     }
 
     fn addresses(&self) -> String {
-        let addresses: Vec<_> = self.settings().bootstrap.iter().map(ToString::to_string).collect();
+        let addresses: Vec<_> = self
+            .settings()
+            .bootstrap
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         addresses.join(", ")
     }
 
@@ -165,8 +188,9 @@ impl Cluster {
                 .map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name))))
                 .collect()
         });
-        let request =
-            MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false);
+        let request = MetadataRequest::default()
+            .with_topics(topics)
+            .with_allow_auto_topic_creation(false);
         let response = self.ask(Node::Any, &request).await?;
         let news = Metadata::from_response(&response);
         let (reply, answer) = oneshot::channel();
@@ -191,7 +215,11 @@ enum State {
 
 impl Link {
     fn new() -> Self {
-        Self { state: State::Idle, backoff: fresh_backoff(), not_before: None }
+        Self {
+            state: State::Idle,
+            backoff: fresh_backoff(),
+            not_before: None,
+        }
     }
 
     fn ready(&self, now: Instant) -> Option<&Arc<Connection>> {
@@ -257,7 +285,9 @@ impl Task {
             State::Connecting(waiting) => waiting.push(reply),
             State::Idle | State::Ready(_) => {
                 link.state = State::Connecting(vec![reply]);
-                let delay = link.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+                let delay = link
+                    .not_before
+                    .map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
                 let prepared = Arc::clone(&self.prepared);
                 self.attempts.spawn(async move {
                     tokio::time::sleep(delay).await;
@@ -293,8 +323,12 @@ impl Task {
     }
 
     fn attempted(&mut self, id: LinkId, result: Result<Connection, Error>) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let State::Connecting(waiting) = std::mem::replace(&mut link.state, State::Idle) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let State::Connecting(waiting) = std::mem::replace(&mut link.state, State::Idle) else {
+            return;
+        };
         match result {
             Ok(connection) => {
                 let connection = Arc::new(connection);
@@ -342,11 +376,19 @@ impl Task {
     /// A bootstrap server that turns out to be a broker of the cluster keeps its connection as that.
     fn adopt_bootstrap(&mut self) {
         let bootstrap = (Node::Any, Lane::Other);
-        let Some(State::Ready(connection)) = self.links.get(&bootstrap).map(|link| &link.state) else { return };
-        let adopted = self.metadata.brokers.iter().find(|(_, address)| *address == connection.broker());
+        let Some(State::Ready(connection)) = self.links.get(&bootstrap).map(|link| &link.state) else {
+            return;
+        };
+        let adopted = self
+            .metadata
+            .brokers
+            .iter()
+            .find(|(_, address)| *address == connection.broker());
         let Some((&broker, _)) = adopted else { return };
         if let Some(link) = self.links.remove(&bootstrap) {
-            self.links.entry((Node::Broker(broker), Lane::Other)).or_insert(link);
+            self.links
+                .entry((Node::Broker(broker), Lane::Other))
+                .or_insert(link);
         }
     }
 }
@@ -360,7 +402,10 @@ async fn open_any(addresses: Vec<HostPort>, prepared: &Prepared) -> Result<Conne
             Err(error) => {
                 tracing::info!("{error}");
                 // A permanent one (a wrong password) says more than a server that is down.
-                if failure.as_ref().is_none_or(|known: &Error| known.retry() != Retry::No) {
+                if failure
+                    .as_ref()
+                    .is_none_or(|known: &Error| known.retry() != Retry::No)
+                {
                     failure = Some(error);
                 }
             }

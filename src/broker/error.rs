@@ -18,7 +18,9 @@ pub use super::token::TokenError;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// No broker was reached in the time given for it.
-    #[error("no broker could be reached within {within:?} (tried {tried}); is it running, and are --brokers and the network right?")]
+    #[error(
+        "no broker could be reached within {within:?} (tried {tried}); is it running, and are --brokers and the network right?"
+    )]
     Unreachable {
         /// `--timeout`
         within: Duration,
@@ -80,7 +82,9 @@ pub enum Error {
         source: Arc<RequestError>,
     },
     /// A broker too old or too new.
-    #[error("broker {broker} does not speak {api} in a version that is known here: barnabas needs Apache Kafka 2.4 or newer")]
+    #[error(
+        "broker {broker} does not speak {api} in a version that is known here: barnabas needs Apache Kafka 2.4 or newer"
+    )]
     Unspoken {
         /// Its address.
         broker: HostPort,
@@ -192,9 +196,9 @@ impl Error {
 fn broke_in_transit(error: &RequestError) -> bool {
     match error {
         RequestError::Poisoned(inner) => broke_in_transit(inner),
-        RequestError::IO(_) | RequestError::ReadFramedMessageError(_) | RequestError::WriteMessageError(_) => {
-            true
-        }
+        RequestError::IO(_)
+        | RequestError::ReadFramedMessageError(_)
+        | RequestError::WriteMessageError(_) => true,
         _ => false,
     }
 }
@@ -232,7 +236,9 @@ pub fn explain(code: ResponseError) -> String {
         }
         E::TopicAuthorizationFailed => "not authorised for this topic; ask for an ACL for this user",
         E::GroupAuthorizationFailed => "not authorised for this group; ask for an ACL for this user",
-        E::ClusterAuthorizationFailed => "not authorised for this at the cluster; ask for an ACL for this user",
+        E::ClusterAuthorizationFailed => {
+            "not authorised for this at the cluster; ask for an ACL for this user"
+        }
         E::MessageTooLarge => "larger than the topic takes (max.message.bytes)",
         E::RecordListTooLarge => "larger than a segment of the topic (segment.bytes)",
         E::TopicAlreadyExists => "the topic exists already",

@@ -55,7 +55,13 @@ impl Metadata {
             .iter()
             .filter_map(|broker| {
                 let port = u16::try_from(broker.port).ok()?;
-                Some((broker.node_id.0, HostPort { host: broker.host.to_string(), port }))
+                Some((
+                    broker.node_id.0,
+                    HostPort {
+                        host: broker.host.to_string(),
+                        port,
+                    },
+                ))
             })
             .collect();
         let topics = response.topics.iter().filter_map(|topic| {
@@ -85,7 +91,11 @@ impl Metadata {
                 },
             ))
         });
-        Self { brokers, cluster_id: response.cluster_id.as_ref().map(ToString::to_string), topics: topics.collect() }
+        Self {
+            brokers,
+            cluster_id: response.cluster_id.as_ref().map(ToString::to_string),
+            topics: topics.collect(),
+        }
     }
 
     /// Takes over what a newer answer tells. A leader of an older epoch does not replace a newer one's
@@ -109,7 +119,11 @@ impl Metadata {
     /// The leader of a partition and its epoch, if one is known.
     #[must_use]
     pub fn leader(&self, topic: &str, partition: i32) -> Option<(i32, i32)> {
-        let partition = self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)?;
+        let partition = self
+            .topics
+            .get(topic)?
+            .partitions
+            .get(usize::try_from(partition).ok()?)?;
         Some((partition.leader?, partition.leader_epoch))
     }
 }
@@ -122,9 +136,21 @@ mod tests {
     use super::*;
 
     fn with_leader(id: u8, leader: i32, leader_epoch: i32) -> Metadata {
-        let partition = Partition { leader: Some(leader), leader_epoch, ..Partition::default() };
-        let topic = Topic { id: [id; 16], internal: false, error: None, partitions: vec![partition] };
-        Metadata { topics: BTreeMap::from([("t".to_owned(), topic)]), ..Metadata::default() }
+        let partition = Partition {
+            leader: Some(leader),
+            leader_epoch,
+            ..Partition::default()
+        };
+        let topic = Topic {
+            id: [id; 16],
+            internal: false,
+            error: None,
+            partitions: vec![partition],
+        };
+        Metadata {
+            topics: BTreeMap::from([("t".to_owned(), topic)]),
+            ..Metadata::default()
+        }
     }
 
     #[test]

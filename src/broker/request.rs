@@ -91,10 +91,7 @@ impl<T: Encodable> WriteVersionedType<Vec<u8>> for Question<'_, T> {
 impl<T: Decodable> ReadVersionedType<Cursor<Vec<u8>>> for Answer<T> {
     /// Takes the whole frame out of the cursor, so that record sets are slices of it.
     /// `Messenger` compares the position with the vector's (now empty) length: 0 means that all was read.
-    fn read_versioned(
-        reader: &mut Cursor<Vec<u8>>,
-        version: ApiVersion,
-    ) -> Result<Self, ReadVersionedError> {
+    fn read_versioned(reader: &mut Cursor<Vec<u8>>, version: ApiVersion) -> Result<Self, ReadVersionedError> {
         let malformed =
             |e: Box<dyn std::error::Error + Send + Sync>| ReadVersionedError::from(ReadError::Malformed(e));
         let start = usize::try_from(reader.position()).map_err(|e| malformed(e.into()))?;

@@ -1,9 +1,127 @@
 //! The command line: flags, settings, output, a file per command.
 
+mod args;
+mod command;
 pub mod format;
+pub mod output;
+pub mod settings;
 
-/// Runs the process: what `main` is.
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use output::Output;
+use settings::{Environment, Settings, Usage};
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: all is done.
+    Done,
+    /// 1: it failed.
+    Failed,
+    /// 2: wrong usage or settings.
+    Usage,
+    /// 3: some records were refused.
+    Refused,
+    /// 4: the brokers could not be reached within `--timeout`.
+    Unreachable,
+    /// 130: interrupted.
+    Interrupted,
+}
+
+impl Exit {
+    /// The process's exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Refused => 3,
+            Self::Unreachable => 4,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// How a process ends that fails with this error.
+    fn of(error: &anyhow::Error) -> Self {
+        if output::is_closed_pipe(error) {
+            Self::Done
+        } else if error.chain().any(|cause| cause.is::<Usage>()) {
+            Self::Usage
+        } else if error.chain().any(|cause| {
+            cause
+                .downcast_ref()
+                .is_some_and(crate::broker::Error::is_unreachable)
+        }) {
+            Self::Unreachable
+        } else {
+            Self::Failed
+        }
+    }
+}
+
+/// Runs the process: what `main` is. Prints the error chain once, if there is one.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let exit = match Cli::try_parse() {
+        Ok(cli) => run(&cli).unwrap_or_else(|error| {
+            let exit = Exit::of(&error);
+            if exit != Exit::Done {
+                output::error(&error);
+            }
+            exit
+        }),
+        Err(error) if output::clap_error(&error) => Exit::Done,
+        Err(_) => Exit::Usage,
+    };
+    ExitCode::from(exit.code())
+}
+
+/// Flags as syntax, then as meaning, then the command.
+fn run(cli: &Cli) -> anyhow::Result<Exit> {
+    let settings = match &cli.command {
+        // These two answer whatever the settings are: one needs them most when the settings are wrong.
+        Command::Completions(args) => return command::completions::run(args),
+        Command::Help(args) => return command::help::run(args),
+        _ => Settings::gather(&cli.flags(), Environment::read()?)?,
+    };
+    let no_color = settings.environment().get("NO_COLOR").is_some();
+    let output = Output::new(no_color, settings.switch("quiet")?, settings.switch("progress")?);
+    output::start_logging(settings.verbosity()?);
+    for warning in &settings.warnings {
+        output.warn(warning);
+    }
+    match &cli.command {
+        Command::Produce(_) => {
+            let (brokers, produce) = (settings.brokers()?, settings.produce()?);
+            block_on(command::produce::run(brokers, produce, &output))
+        }
+        Command::Consume(_) => {
+            let (brokers, consume) = (
+                settings.brokers()?,
+                settings.consume(crate::clock::unix_millis())?,
+            );
+            block_on(command::consume::run(brokers, consume, &output))
+        }
+        Command::Topics(args) => {
+            let (brokers, topics) = (settings.brokers()?, settings.topics(&args.command)?);
+            block_on(command::topics::run(brokers, topics, &output))
+        }
+        Command::Config(args) => command::config::run(args, &settings, &output),
+        Command::Completions(_) | Command::Help(_) => Ok(Exit::Done),
+    }
+}
+
+/// One thread: all there is to wait for are sockets, and a second one costs more than it brings.
+fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(command);
+    // A read of standard input may be under way in a thread, and may last for ever.
+    runtime.shutdown_background();
+    result
 }

@@ -1,0 +1,8 @@
+//! A file per command.
+
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod consume;
+pub(crate) mod help;
+pub(crate) mod produce;
+pub(crate) mod topics;

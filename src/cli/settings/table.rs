@@ -1,0 +1,722 @@
+//! The one table of settings: names, flags, variables, defaults, and librdkafka's names for them.
+
+/// How a librdkafka property's number reads as a setting's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// The same text.
+    Same,
+    /// Milliseconds.
+    Millis,
+    /// KiB.
+    KiB,
+}
+
+/// Who may see a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secrecy {
+    /// Anyone.
+    Open,
+    /// Not printed.
+    Masked,
+    /// Not printed, and refused on the command line, where every user of the machine sees it.
+    Secret,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// Its name in the configuration file, in `-X`, and in capitals as a variable.
+    pub(crate) name: &'static str,
+    /// The flag, if there is one.
+    pub(crate) flag: Option<&'static str>,
+    /// librdkafka's names, if other ones.
+    pub(crate) properties: &'static [(&'static str, Unit)],
+    /// Who may see it.
+    pub(crate) secrecy: Secrecy,
+    /// The value if nobody gives one.
+    pub(crate) default: Option<&'static str>,
+    /// What it is, in a few words.
+    pub(crate) about: &'static str,
+}
+
+impl Row {
+    /// Whether it is an argument without a name, which only the command line has.
+    pub(crate) fn positional(&self) -> bool {
+        matches!(self.name, "files" | "topics")
+    }
+
+    /// The environment variable: `BARNABAS_CLIENT_ID` for `client-id`.
+    pub(crate) fn variable(&self) -> String {
+        let mut name = String::from("BARNABAS_");
+        name.extend(self.name.chars().map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        }));
+        name
+    }
+}
+
+const fn flag(
+    name: &'static str,
+    flag: &'static str,
+    properties: &'static [(&'static str, Unit)],
+    default: Option<&'static str>,
+    about: &'static str,
+) -> Row {
+    Row {
+        name,
+        flag: Some(flag),
+        properties,
+        secrecy: Secrecy::Open,
+        default,
+        about,
+    }
+}
+
+const fn property(
+    name: &'static str,
+    properties: &'static [(&'static str, Unit)],
+    default: Option<&'static str>,
+    about: &'static str,
+) -> Row {
+    Row {
+        name,
+        flag: None,
+        properties,
+        secrecy: Secrecy::Open,
+        default,
+        about,
+    }
+}
+
+const fn secret(name: &'static str, secrecy: Secrecy, about: &'static str) -> Row {
+    Row {
+        name,
+        flag: None,
+        properties: &[],
+        secrecy,
+        default: None,
+        about,
+    }
+}
+
+use Unit::{KiB, Millis, Same};
+
+/// Every setting, in the order in which `barnabas config` prints them.
+pub(crate) static ROWS: &[Row] = &[
+    flag(
+        "brokers",
+        "--brokers",
+        &[("bootstrap.servers", Same), ("metadata.broker.list", Same)],
+        None,
+        "brokers to start from, HOST:PORT,…",
+    ),
+    flag("config", "--config", &[], None, "configuration file"),
+    flag(
+        "profile",
+        "--profile",
+        &[],
+        None,
+        "table [profile.NAME] of the configuration file",
+    ),
+    flag(
+        "client-id",
+        "--client-id",
+        &[("client.id", Same)],
+        Some("barnabas"),
+        "name told to the brokers",
+    ),
+    flag(
+        "timeout",
+        "--timeout",
+        &[],
+        Some("10s"),
+        "how long to try to reach the brokers",
+    ),
+    property(
+        "request-timeout",
+        &[("request.timeout.ms", Millis), ("socket.timeout.ms", Millis)],
+        Some("30s"),
+        "how long one request may take",
+    ),
+    property(
+        "connect-timeout",
+        &[("socket.connection.setup.timeout.ms", Millis)],
+        Some("10s"),
+        "how long one connection may take, TLS and SASL included",
+    ),
+    property(
+        "security.protocol",
+        &[],
+        Some("plaintext"),
+        "plaintext, ssl, sasl_plaintext or sasl_ssl",
+    ),
+    property(
+        "ssl.ca.location",
+        &[],
+        None,
+        "PEM file with the authorities to trust instead of the system's",
+    ),
+    property(
+        "ssl.certificate.location",
+        &[],
+        None,
+        "PEM file with the client's certificate chain",
+    ),
+    property(
+        "ssl.key.location",
+        &[],
+        None,
+        "PEM file with the client's private key",
+    ),
+    property(
+        "ssl.endpoint.identification.algorithm",
+        &[],
+        Some("https"),
+        "https, or none not to compare the certificate's names with the host's",
+    ),
+    property(
+        "sasl.mechanism",
+        &[("sasl.mechanisms", Same)],
+        None,
+        "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+    ),
+    property("sasl.username", &[], None, "user name"),
+    secret(
+        "sasl.password",
+        Secrecy::Secret,
+        "password; not on the command line",
+    ),
+    property("sasl.password.file", &[], None, "file with the password"),
+    property(
+        "sasl.oauthbearer.token.file",
+        &[],
+        None,
+        "file with the token, read for each connection",
+    ),
+    secret(
+        "sasl.oauthbearer.token.command",
+        Secrecy::Masked,
+        "command that prints the token, run for each connection without a shell",
+    ),
+    flag(
+        "verbose",
+        "-v",
+        &[],
+        Some("0"),
+        "0, 1 or 2: how much to say on stderr",
+    ),
+    flag("quiet", "--quiet", &[], Some("false"), "say nothing but errors"),
+    flag("json", "--json", &[], Some("false"), "print JSON"),
+    flag("topic", "--topic", &[], None, "topic to publish to or to print"),
+    flag(
+        "partition",
+        "--partition",
+        &[],
+        None,
+        "partition to publish to, partitions to print",
+    ),
+    flag(
+        "delimiter",
+        "--delimiter",
+        &[],
+        Some("\\n"),
+        "what ends a record, read or printed",
+    ),
+    flag(
+        "key-delimiter",
+        "--key-delimiter",
+        &[],
+        None,
+        "what ends a record's key, read or printed",
+    ),
+    flag(
+        "null",
+        "--null",
+        &[],
+        Some("false"),
+        "publish empty as null; print null as NULL",
+    ),
+    flag("count", "--count", &[], None, "stop after this many records"),
+    flag("files", "FILE", &[], None, "files to publish"),
+    flag(
+        "format",
+        "--format",
+        &[],
+        None,
+        "input format: lines, ndjson or json",
+    ),
+    flag("key", "--key", &[], None, "the same key for all records"),
+    flag("key-field", "--key-field", &[], None, "JSON pointer to the key"),
+    flag(
+        "whole-file",
+        "--whole-file",
+        &[],
+        Some("false"),
+        "each file is one record",
+    ),
+    flag(
+        "header",
+        "--header",
+        &[],
+        None,
+        "headers of every record, NAME=VALUE",
+    ),
+    flag(
+        "partitioner",
+        "--partitioner",
+        &[],
+        Some("murmur2"),
+        "murmur2, crc32, sticky or random",
+    ),
+    flag(
+        "compression",
+        "--compression",
+        &[("compression.type", Same), ("compression.codec", Same)],
+        Some("none"),
+        "none, gzip, snappy, lz4 or zstd, with a level as in zstd:3",
+    ),
+    property("compression.level", &[], None, "the codec's level"),
+    flag(
+        "linger",
+        "--linger",
+        &[("linger.ms", Millis), ("queue.buffering.max.ms", Millis)],
+        Some("5ms"),
+        "how long a batch waits for more records",
+    ),
+    flag(
+        "batch-size",
+        "--batch-size",
+        &[("batch.size", Same)],
+        Some("1000000"),
+        "a batch's largest size in bytes, before compression",
+    ),
+    property(
+        "batch.num.messages",
+        &[],
+        Some("1000000"),
+        "a batch's largest number of records",
+    ),
+    flag(
+        "max-buffer",
+        "--max-buffer",
+        &[("queue.buffering.max.kbytes", KiB)],
+        Some("16MiB"),
+        "how much may wait for acknowledgement",
+    ),
+    property(
+        "message.max.bytes",
+        &[],
+        None,
+        "refuse larger records without asking the broker",
+    ),
+    property(
+        "delivery-timeout",
+        &[("delivery.timeout.ms", Millis), ("message.timeout.ms", Millis)],
+        Some("2m"),
+        "how long to try to publish a record",
+    ),
+    property(
+        "acks",
+        &[("request.required.acks", Same)],
+        Some("all"),
+        "all, always",
+    ),
+    property("enable.idempotence", &[], Some("true"), "true, always"),
+    flag(
+        "progress",
+        "--no-progress",
+        &[],
+        Some("true"),
+        "show a progress bar on a terminal",
+    ),
+    flag(
+        "offset",
+        "--offset",
+        &[],
+        Some("beginning"),
+        "where to start and to stop printing",
+    ),
+    flag(
+        "exit",
+        "--exit",
+        &[],
+        Some("false"),
+        "exit at the end of each partition",
+    ),
+    flag("print", "--print", &[], None, "output format with kcat's tokens"),
+    flag(
+        "key-filter",
+        "--key-filter",
+        &[],
+        None,
+        "only records whose key is like this",
+    ),
+    flag(
+        "isolation",
+        "--isolation",
+        &[("isolation.level", Same)],
+        Some("read_committed"),
+        "read_committed or read_uncommitted",
+    ),
+    flag(
+        "unbuffered",
+        "--unbuffered",
+        &[],
+        Some("false"),
+        "write each record out at once",
+    ),
+    property(
+        "fetch.max.bytes",
+        &[],
+        Some("16MiB"),
+        "most bytes of one answer to a fetch",
+    ),
+    property(
+        "max.partition.fetch.bytes",
+        &[("fetch.message.max.bytes", Same)],
+        Some("4MiB"),
+        "most bytes of one partition in an answer to a fetch",
+    ),
+    property(
+        "fetch.min.bytes",
+        &[],
+        Some("1"),
+        "bytes for which the broker waits before it answers",
+    ),
+    property(
+        "fetch-wait",
+        &[("fetch.wait.max.ms", Millis)],
+        Some("500ms"),
+        "how long the broker waits for them",
+    ),
+    flag(
+        "internal",
+        "--internal",
+        &[],
+        Some("false"),
+        "list Kafka's own topics as well",
+    ),
+    flag(
+        "topics",
+        "TOPIC",
+        &[],
+        None,
+        "topics to describe, create, alter or delete",
+    ),
+    flag("partitions", "--partitions", &[], None, "number of partitions"),
+    flag(
+        "replication",
+        "--replication",
+        &[],
+        None,
+        "replicas of each partition",
+    ),
+    flag(
+        "retention",
+        "--retention",
+        &[],
+        None,
+        "how long records are kept; -1 for ever",
+    ),
+    flag(
+        "topic-config",
+        "--config",
+        &[],
+        None,
+        "a topic's own configuration, NAME=VALUE",
+    ),
+    flag(
+        "unset",
+        "--unset",
+        &[],
+        None,
+        "a topic's configuration to take back",
+    ),
+    flag(
+        "if-not-exists",
+        "--if-not-exists",
+        &[],
+        Some("false"),
+        "a topic that is there already is no error",
+    ),
+    flag("yes", "--yes", &[], Some("false"), "do not ask"),
+    flag(
+        "dry-run",
+        "--dry-run",
+        &[],
+        Some("false"),
+        "only say what would be done",
+    ),
+];
+
+/// The setting that has this name of its own, as the code asks for it.
+pub(crate) fn row(name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.name == name)
+}
+
+/// The setting that `-X` or the file means by a name, and how its value reads.
+pub(crate) fn named(name: &str) -> Option<(&'static Row, Unit)> {
+    ROWS.iter().find_map(|row| {
+        if row.name == name {
+            return Some((row, Same));
+        }
+        row.properties
+            .iter()
+            .find(|(property, _)| *property == name)
+            .map(|(_, unit)| (row, *unit))
+    })
+}
+
+/// Properties that librdkafka has and barnabas does not, from `kcat -X list` of librdkafka 2.0.2.
+static UNSUPPORTED: &[&str] = &[
+    "allow.auto.create.topics",
+    "api.version.fallback.ms",
+    "api.version.request",
+    "api.version.request.timeout.ms",
+    "auto.commit.enable",
+    "auto.commit.interval.ms",
+    "auto.offset.reset",
+    "background_event_cb",
+    "broker.address.family",
+    "broker.address.ttl",
+    "broker.version.fallback",
+    "builtin.features",
+    "check.crcs",
+    "client.rack",
+    "closesocket_cb",
+    "connect_cb",
+    "connections.max.idle.ms",
+    "consume.callback.max.messages",
+    "consume_cb",
+    "coordinator.query.interval.ms",
+    "debug",
+    "default_topic_conf",
+    "delivery.report.only.error",
+    "dr_cb",
+    "dr_msg_cb",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.gapless.guarantee",
+    "enable.partition.eof",
+    "enable.random.seed",
+    "enable.sasl.oauthbearer.unsecure.jwt",
+    "enable.ssl.certificate.verification",
+    "enabled_events",
+    "error_cb",
+    "fetch.error.backoff.ms",
+    "group.id",
+    "group.instance.id",
+    "group.protocol.type",
+    "heartbeat.interval.ms",
+    "interceptors",
+    "internal.termination.signal",
+    "log.connection.close",
+    "log.queue",
+    "log.thread.name",
+    "log_cb",
+    "log_level",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "max.poll.interval.ms",
+    "message.copy.max.bytes",
+    "message.send.max.retries",
+    "metadata.max.age.ms",
+    "msg_order_cmp",
+    "oauthbearer_token_refresh_cb",
+    "offset.store.method",
+    "offset.store.path",
+    "offset.store.sync.interval.ms",
+    "offset_commit_cb",
+    "opaque",
+    "open_cb",
+    "partition.assignment.strategy",
+    "partitioner_cb",
+    "plugin.library.paths",
+    "produce.offset.report",
+    "queue.buffering.backpressure.threshold",
+    "queue.buffering.max.messages",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "queuing.strategy",
+    "rebalance_cb",
+    "receive.message.max.bytes",
+    "reconnect.backoff.jitter.ms",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "resolve_cb",
+    "retries",
+    "retry.backoff.ms",
+    "sasl.kerberos.keytab",
+    "sasl.kerberos.kinit.cmd",
+    "sasl.kerberos.min.time.before.relogin",
+    "sasl.kerberos.principal",
+    "sasl.kerberos.service.name",
+    "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.config",
+    "sasl.oauthbearer.extensions",
+    "sasl.oauthbearer.method",
+    "sasl.oauthbearer.scope",
+    "sasl.oauthbearer.token.endpoint.url",
+    "session.timeout.ms",
+    "socket.blocking.max.ms",
+    "socket.keepalive.enable",
+    "socket.max.fails",
+    "socket.nagle.disable",
+    "socket.receive.buffer.bytes",
+    "socket.send.buffer.bytes",
+    "socket_cb",
+    "ssl.ca.certificate.stores",
+    "ssl.ca.pem",
+    "ssl.certificate.pem",
+    "ssl.certificate.verify_cb",
+    "ssl.cipher.suites",
+    "ssl.crl.location",
+    "ssl.curves.list",
+    "ssl.engine.id",
+    "ssl.engine.location",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.providers",
+    "ssl.sigalgs.list",
+    "ssl_ca",
+    "ssl_certificate",
+    "ssl_engine_callback_data",
+    "ssl_key",
+    "statistics.interval.ms",
+    "stats_cb",
+    "sticky.partitioning.linger.ms",
+    "throttle_cb",
+    "topic.blacklist",
+    "topic.metadata.propagation.max.ms",
+    "topic.metadata.refresh.fast.cnt",
+    "topic.metadata.refresh.fast.interval.ms",
+    "topic.metadata.refresh.interval.ms",
+    "topic.metadata.refresh.sparse",
+    "transaction.timeout.ms",
+    "transactional.id",
+];
+
+/// Why a name is refused: known to librdkafka but not here, or not known at all, with the nearest one that is.
+pub(crate) fn refusal(name: &str) -> String {
+    if UNSUPPORTED.contains(&name) {
+        let advice = match name {
+            "debug" | "log_level" => "; use -v or -vv",
+            "group.id" | "group.instance.id" => "; this version has no consumer groups",
+            "auto.offset.reset" => "; use -o",
+            "enable.partition.eof" => "; use -e",
+            "ssl.ca.pem" => "; use ssl.ca.location",
+            "ssl.certificate.pem" => "; use ssl.certificate.location",
+            "ssl.key.pem" | "ssl.keystore.location" => "; use ssl.certificate.location and ssl.key.location",
+            "ssl.key.password" => "; decrypt the key first: openssl pkey -in key.pem -out plain.pem",
+            _ => "",
+        };
+        return format!("{name} is a property of librdkafka that barnabas does not support{advice}");
+    }
+    let names = ROWS
+        .iter()
+        .flat_map(|row| std::iter::once(row.name).chain(row.properties.iter().map(|(name, _)| *name)));
+    match nearest(name, names) {
+        Some(near) => format!("{name} is not a known setting; did you mean {near}?"),
+        None => format!("{name} is not a known setting (list: barnabas help properties)"),
+    }
+}
+
+/// The most similar of the names, if it is similar at all.
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = name.len().div_ceil(3).min(4);
+    names
+        .map(|known| (distance(name, known), known))
+        .filter(|(far, _)| *far <= limit)
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Letters to insert, remove, replace or swap with the next one to get from one text to the other.
+pub(crate) fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut next = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            next[j] = replaced.min(last[j] + 1).min(next[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                next[j] = next[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, next);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_name_and_variable_is_there_once() {
+        let mut seen = BTreeSet::new();
+        for row in ROWS {
+            assert!(seen.insert(row.name), "{} is there twice", row.name);
+            assert!(
+                seen.insert(&*row.variable().leak()),
+                "{} is there twice",
+                row.variable()
+            );
+            for (name, _) in row.properties {
+                assert!(seen.insert(name), "{name} is there twice");
+            }
+        }
+    }
+
+    #[test]
+    fn no_supported_name_is_in_the_list_of_unsupported_ones() {
+        for name in UNSUPPORTED {
+            assert!(named(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_is_answered_with_the_nearest_one() {
+        assert_eq!(
+            refusal("bootstrap.server"),
+            "bootstrap.server is not a known setting; did you mean bootstrap.servers?"
+        );
+        assert_eq!(
+            refusal("lingre.ms"),
+            "lingre.ms is not a known setting; did you mean linger.ms?"
+        );
+        assert_eq!(
+            refusal("wombat.burrow"),
+            "wombat.burrow is not a known setting (list: barnabas help properties)"
+        );
+    }
+
+    #[test]
+    fn a_property_of_librdkafka_that_is_not_supported_is_refused_as_such() {
+        assert_eq!(
+            refusal("debug"),
+            "debug is a property of librdkafka that barnabas does not support; use -v or -vv"
+        );
+        assert_eq!(
+            refusal("dr_cb"),
+            "dr_cb is a property of librdkafka that barnabas does not support"
+        );
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", "acb"), 1);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}
