@@ -1,7 +1,7 @@
 //! The static binary on its own: what it is made of, and that it finds its way in a root that holds nothing else.
 //!
 //! ```sh
-//! BARNABAS_STATIC="$PWD/$(scripts/build-static)" cargo test --test standalone     # as root: chroot, and port 53
+//! BARNABAS_STATIC="$(scripts/build-static)" cargo test --test standalone     # as root: chroot, and port 53
 //! ```
 //! Without that variable or without root nothing is judged, said aloud; with CI=true that is an error.
 
@@ -20,8 +20,8 @@ use root::Root;
 /// The issue's limit for the binary.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Answers on port 53; an address of loopback that no resolver of the system's uses.
-const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 153);
+/// These answer on port 53: addresses of loopback that no resolver of the system's uses, one for each test that needs one.
+const NAME_SERVERS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 153), Ipv4Addr::new(127, 0, 0, 154)];
 /// Where the name in /etc/hosts leads.
 const BY_HOSTS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 /// Where the name that the name server knows leads.
@@ -115,15 +115,36 @@ fn a_name_in_etc_hosts_is_found() {
 #[test]
 fn a_name_is_asked_of_the_server_in_etc_resolv_conf() {
     let Some(binary) = binary() else { return };
-    let server = NameServer::start(NAME_SERVER, "broker.dns.test", BY_DNS);
-    let root = Root::with(&binary).file(
-        "etc/resolv.conf",
-        &format!("nameserver {NAME_SERVER}\nsearch dns.test\n"),
-    );
+    let at = NAME_SERVERS[0];
+    let server = NameServer::start(at, "broker.dns.test", BY_DNS);
+    let root = Root::with(&binary).file("etc/resolv.conf", &format!("nameserver {at}\nsearch dns.test\n"));
     // The server also gives ::1 for it, where nothing listens: the next address is tried.
     root.connects("broker.dns.test", BY_DNS);
     assert!(server.was_asked_for("broker.dns.test"));
     root.connects("broker", BY_DNS);
+}
+
+/// Else it would die where that shared object wants another glibc (scripts/no-shared-objects.rs).
+#[test]
+fn a_source_of_names_that_is_a_shared_object_is_passed_over() {
+    let Some(binary) = binary() else { return };
+    let at = NAME_SERVERS[1];
+    NameServer::start(at, "broker.dns.test", BY_DNS);
+    let root = Root::with(&binary)
+        .file("etc/resolv.conf", &format!("nameserver {at}\n"))
+        .file("etc/nsswitch.conf", "hosts: files trap [NOTFOUND=return] dns\n");
+    // Whoever opens one of these waits for ever.
+    for directory in [
+        "lib/x86_64-linux-gnu",
+        "usr/lib/x86_64-linux-gnu",
+        "lib64",
+        "usr/lib64",
+        "lib",
+        "usr/lib",
+    ] {
+        root.fifo(&format!("{directory}/libnss_trap.so.2"));
+    }
+    root.connects("broker.dns.test", BY_DNS);
 }
 
 #[test]

@@ -28,13 +28,26 @@ impl Root {
 
     /// The root with the file `name`, readable by all.
     pub(crate) fn file(self, name: &str, text: &str) -> Self {
-        let path = self.0.join(name);
-        let parent = path.parent().expect("a name below the root");
-        std::fs::create_dir_all(parent).expect("a directory in the root");
-        std::fs::set_permissions(parent, PermissionsExt::from_mode(0o755)).expect("its mode");
+        let path = self.place_for(name);
         std::fs::write(&path, text).expect("a file in the root");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).expect("its mode");
         self
+    }
+
+    /// Puts a named pipe there that nobody writes to.
+    pub(crate) fn fifo(&self, name: &str) {
+        let made = Command::new("mkfifo")
+            .arg("--mode=644")
+            .arg(self.place_for(name))
+            .status();
+        assert!(made.expect("mkfifo").success(), "mkfifo {name}");
+    }
+
+    fn place_for(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().expect("a name below the root"))
+            .expect("a directory in the root");
+        path
     }
 
     /// `/barnabas` with `arguments`, an empty environment, as the image's user.
