@@ -1,9 +1,10 @@
 //! From a host's name to its addresses, also in an image that holds nothing but the binary.
 //!
 //! glibc's own resolver is used, linked statically or not: its `files` and `dns` sources are built in, so `/etc/hosts` and
-//! `/etc/resolv.conf` (servers, search list, options) work in an empty root. What it cannot do there is
-//! `localhost`, which it knows from `/etc/hosts` only; so that name is answered here. (A resolver in Rust was the
-//! alternative: a second opinion on files that the operating system already reads, and half a megabyte.)
+//! `/etc/resolv.conf` (servers, search list, options) work in an empty root; the static build keeps it from loading others
+//! (`scripts/no-shared-objects.rs`). What it cannot do there is `localhost`, which it knows from `/etc/hosts` only; so that
+//! name is answered here. (A resolver in Rust was the alternative: a second opinion on files that the operating
+//! system already reads, and half a megabyte.)
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
