@@ -2,3 +2,19 @@
 //! Skipped, and said aloud, where Java or Maven is missing; an error there if `CI=true`.
 
 mod support;
+
+mod barnabas_bin;
+mod judge;
+
+mod bad_input;
+mod bad_records;
+mod connections;
+mod faults;
+mod interop;
+mod interrupt;
+mod json;
+mod offsets;
+mod partitioner;
+mod real_data;
+mod security;
+mod transactions;

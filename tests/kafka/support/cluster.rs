@@ -298,6 +298,32 @@ impl Kafka {
         })
     }
 
+    /// Records and control records ever written to the topic, as far as its leaders answer.
+    pub(crate) fn written(&self, topic: &str) -> i64 {
+        let ports = self.live_ports();
+        let Some(metadata) = ports
+            .iter()
+            .find_map(|port| wire::metadata(*port, Some(topic)).ok())
+        else {
+            return 0;
+        };
+        let partitions = 0..i32::try_from(metadata.partitions.len()).unwrap_or(0);
+        let end = |partition| {
+            ports
+                .iter()
+                .find_map(|port| wire::end_offset(*port, topic, partition))
+        };
+        partitions.filter_map(end).sum()
+    }
+
+    /// The first segment of the partition on the first broker, as it is on disk.
+    pub(crate) fn segment(&self, topic: &str, partition: i32) -> Vec<u8> {
+        let path = self.dir.join(format!(
+            "broker-1/data/{topic}-{partition}/00000000000000000000.log"
+        ));
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
     /// Runs a class of Kafka's tools (`org.apache.kafka.tools.ConsoleProducer`) with `input` as its stdin.
     pub(crate) fn java(&self, class: &str, args: &[&str], input: &[u8]) -> Finished {
         let class_path = self.dist.class_path();

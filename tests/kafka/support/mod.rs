@@ -26,7 +26,7 @@ pub(crate) mod run;
 pub(crate) mod wire;
 
 pub(crate) use cluster::{Jvm, Kafka, Options};
-pub(crate) use run::{Finished, kcat, run};
+pub(crate) use run::{Finished, Live, kcat, run};
 
 use std::io::Write;
 use std::time::Duration;

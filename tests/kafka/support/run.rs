@@ -1,7 +1,7 @@
 //! Child processes that end within bounded time.
 
 use std::io::{Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -155,6 +155,113 @@ fn read_all(from: Option<&mut impl Read>) -> Vec<u8> {
         let _ = from.read_to_end(&mut bytes);
     }
     bytes
+}
+
+/// A child to talk with while it runs. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Live {
+    command: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    stderr: Option<thread::JoinHandle<Vec<u8>>>,
+}
+
+impl Live {
+    /// Starts it. Nobody reads its stdout until [`Self::take_stdout`] or [`Self::finish`].
+    pub(crate) fn start(mut command: Command) -> Self {
+        let name = format!("{command:?}");
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let mut stderr = child.stderr.take();
+        let stderr = Some(thread::spawn(move || read_all(stderr.as_mut())));
+        Self {
+            command: name,
+            child,
+            stdin,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its stdin, to be written by another thread; dropped there, it is at its end.
+    pub(crate) fn take_stdin(&mut self) -> ChildStdin {
+        self.stdin.take().expect("stdin is still open")
+    }
+
+    /// Writes to its stdin, which stays open.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.stdin
+            .as_mut()
+            .expect("stdin is still open")
+            .write_all(bytes)
+            .expect("the child reads");
+    }
+
+    /// Its stdout, to be read elsewhere; dropped there, the pipe is closed.
+    pub(crate) fn take_stdout(&mut self) -> ChildStdout {
+        self.stdout.take().expect("stdout is still open")
+    }
+
+    /// Sends a signal such as `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        run("kill", &["-s", name, &self.pid().to_string()], b"").success();
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn ended(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("a child can be waited for")
+            .is_some()
+    }
+
+    /// Waits for its end; stdin stays open if it is.
+    ///
+    /// # Panics
+    /// If that takes longer than two minutes.
+    pub(crate) fn finish(mut self) -> Finished {
+        let mut stdout = self.stdout.take();
+        let stdout = thread::spawn(move || read_all(stdout.as_mut()));
+        wait_for(&format!("{} ends", self.command), LIMIT, || {
+            self.ended().then_some(())
+        });
+        let status = self.child.wait().expect("it has ended");
+        let stderr = self
+            .stderr
+            .take()
+            .expect("taken here only")
+            .join()
+            .expect("the reader does not panic");
+        Finished {
+            command: std::mem::take(&mut self.command),
+            status,
+            stdout: stdout.join().expect("the reader does not panic"),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        }
+    }
+
+    /// Closes its stdin and waits for its end.
+    pub(crate) fn close(mut self) -> Finished {
+        drop(self.stdin.take());
+        self.finish()
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Runs kcat; `None`, said aloud, where it is not installed.

@@ -1,15 +1,14 @@
-//! The two requests that the support code sends itself, written out by hand: metadata, to see that brokers and topics
-//! are ready, and the creation of topics, for which Java's tool would take two seconds each. Nothing of the client
+//! The requests that the support code sends itself, written out by hand: metadata, to see that brokers and topics are
+//! ready, ends of partitions, to see what has arrived, and the creation of topics, for which Java's tool would take two seconds each. Nothing of the client
 //! under test is used.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+const LIST_OFFSETS: i16 = 2;
 const METADATA: i16 = 3;
 const CREATE_TOPICS: i16 = 19;
-/// The newest version of both without compact fields.
-const VERSION: i16 = 4;
 
 /// What a broker knows of the cluster.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ pub(crate) fn metadata(port: u16, topic: Option<&str>) -> io::Result<Metadata> {
     let mut body = Vec::new();
     put_array(&mut body, topic.as_slice(), |out, topic| put_string(out, topic));
     body.push(0); // no topic is to be made by asking
-    let answer = request(port, METADATA, &body)?;
+    let answer = request(port, METADATA, 4, &body)?;
     let mut input = Input(&answer);
     input.int32()?; // throttle time
     let brokers = input.array(|input| {
@@ -64,6 +63,34 @@ pub(crate) fn metadata(port: u16, topic: Option<&str>) -> io::Result<Metadata> {
     })
 }
 
+/// The offset behind the partition's last record; `None` while this broker does not lead it, or does not answer.
+pub(crate) fn end_offset(port: u16, topic: &str, partition: i32) -> Option<i64> {
+    let mut body = Vec::new();
+    body.extend((-1_i32).to_be_bytes()); // not a replica
+    put_array(&mut body, &[topic], |out, topic| {
+        put_string(out, topic);
+        put_array(out, &[partition], |out, partition| {
+            out.extend(partition.to_be_bytes());
+            out.extend((-1_i64).to_be_bytes()); // the end, not a time
+        });
+    });
+    let answer = request(port, LIST_OFFSETS, 1, &body).ok()?;
+    let mut input = Input(&answer);
+    let topics = input.array(|input| {
+        input.string()?;
+        input.array(|input| {
+            input.int32()?;
+            let error = input.int16()?;
+            input.int64()?;
+            Ok((error, input.int64()?))
+        })
+    });
+    match topics.ok()?.first()?.first()? {
+        (0, offset) => Some(*offset),
+        _ => None,
+    }
+}
+
 /// Creates a topic.
 ///
 /// # Panics
@@ -88,7 +115,7 @@ pub(crate) fn create_topic(
     });
     body.extend(20_000_i32.to_be_bytes());
     body.push(0); // not only a trial
-    let answer = request(port, CREATE_TOPICS, &body).expect("a broker that is up answers");
+    let answer = request(port, CREATE_TOPICS, 4, &body).expect("a broker that is up answers");
     let mut input = Input(&answer);
     let created = input.int32().and_then(|_throttle| {
         input.array(|input| {
@@ -103,10 +130,11 @@ pub(crate) fn create_topic(
     );
 }
 
-fn request(port: u16, key: i16, body: &[u8]) -> io::Result<Vec<u8>> {
+/// `version` is one without compact fields.
+fn request(port: u16, key: i16, version: i16, body: &[u8]) -> io::Result<Vec<u8>> {
     let mut frame = Vec::new();
     frame.extend(key.to_be_bytes());
-    frame.extend(VERSION.to_be_bytes());
+    frame.extend(version.to_be_bytes());
     frame.extend(0_i32.to_be_bytes()); // correlation
     put_string(&mut frame, "barnabas-tests");
     frame.extend(body);
@@ -159,6 +187,12 @@ impl<'a> Input<'a> {
     fn int32(&mut self) -> io::Result<i32> {
         let bytes = self.take(4)?;
         Ok(i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    fn int64(&mut self) -> io::Result<i64> {
+        let high = i64::from(self.int32()?);
+        let low = self.take(4)?;
+        Ok(high << 32 | i64::from(u32::from_be_bytes([low[0], low[1], low[2], low[3]])))
     }
 
     fn string(&mut self) -> io::Result<Option<String>> {
