@@ -16,7 +16,7 @@ use rskafka::protocol::api_version::{ApiVersion, ApiVersionRange};
 use rskafka::protocol::primitives::Int16;
 
 use super::error::{Error, PeerProblem};
-use super::request::{Api, Answer, Question, text};
+use super::request::{Answer, Api, Question, text};
 use super::settings::{BrokerSettings, HostPort};
 use super::stream::{self, Progress, Stream};
 use super::tls::TlsConnector;
@@ -71,7 +71,11 @@ impl Connection {
         let opening = Self::open_unlimited(broker.clone(), prepared, &progress);
         match tokio::time::timeout(within, opening).await {
             Ok(result) => result,
-            Err(_) => Err(Error::ConnectTimeout { broker, within, during: progress.phase().to_string() }),
+            Err(_) => Err(Error::ConnectTimeout {
+                broker,
+                within,
+                during: progress.phase().to_string(),
+            }),
         }
     }
 
@@ -95,11 +99,13 @@ impl Connection {
         };
         connection.sync_versions().await?;
         if let Some(sasl) = &settings.sasl {
-            let session = sasl::authenticate(&connection.messenger, sasl).await.map_err(|source| {
-                Error::Login { broker: connection.broker.clone(), source: Arc::new(source) }
-            })?;
-            connection.expires =
-                session.map(|session| clock::now() + session.mul_f64(1.0 - SESSION_MARGIN));
+            let session = sasl::authenticate(&connection.messenger, sasl)
+                .await
+                .map_err(|source| Error::Login {
+                    broker: connection.broker.clone(),
+                    source: Arc::new(source),
+                })?;
+            connection.expires = session.map(|session| clock::now() + session.mul_f64(1.0 - SESSION_MARGIN));
         }
         Ok(connection)
     }
@@ -128,8 +134,12 @@ impl Connection {
                 }
                 Ok(answer) => {
                     let what = || format!("broker {} refused the greeting", self.broker);
-                    return Err(Error::refused(what, answer.error_code, None)
-                        .unwrap_or(Error::Unspoken { broker: self.broker.clone(), api: "ApiVersions" }));
+                    return Err(
+                        Error::refused(what, answer.error_code, None).unwrap_or(Error::Unspoken {
+                            broker: self.broker.clone(),
+                            api: "ApiVersions",
+                        }),
+                    );
                 }
                 Err(e) => return Err(e),
             }
@@ -164,20 +174,32 @@ impl Connection {
         let within = self.request_timeout + wait;
         match tokio::time::timeout(within, self.messenger.request(Question(request))).await {
             Ok(Ok(Answer(response))) => Ok(response),
-            Ok(Err(RequestError::NoVersionMatch { .. })) => {
-                Err(Error::Unspoken { broker: self.broker.clone(), api: R::NAME })
-            }
+            Ok(Err(RequestError::NoVersionMatch { .. })) => Err(Error::Unspoken {
+                broker: self.broker.clone(),
+                api: R::NAME,
+            }),
             Ok(Err(source)) => {
                 self.broken.store(true, Ordering::Relaxed);
                 if let Some(problem) = PeerProblem::find(&source) {
-                    return Err(Error::Peer { broker: self.broker.clone(), problem: problem.clone() });
+                    return Err(Error::Peer {
+                        broker: self.broker.clone(),
+                        problem: problem.clone(),
+                    });
                 }
-                Err(Error::Broken { broker: self.broker.clone(), api: R::NAME, source: Arc::new(source) })
+                Err(Error::Broken {
+                    broker: self.broker.clone(),
+                    api: R::NAME,
+                    source: Arc::new(source),
+                })
             }
             // A broker answers in order: what comes behind a late answer is late too.
             Err(_) => {
                 self.broken.store(true, Ordering::Relaxed);
-                Err(Error::Timeout { broker: self.broker.clone(), api: R::NAME, within })
+                Err(Error::Timeout {
+                    broker: self.broker.clone(),
+                    api: R::NAME,
+                    within,
+                })
             }
         }
     }
@@ -205,6 +227,11 @@ fn ranges_of(answer: &ApiVersionsResponse) -> HashMap<ApiKey, ApiVersionRange> {
         .api_keys
         .iter()
         .filter(|api| api.min_version <= api.max_version)
-        .map(|api| (ApiKey::from(Int16(api.api_key)), range(api.min_version, api.max_version)))
+        .map(|api| {
+            (
+                ApiKey::from(Int16(api.api_key)),
+                range(api.min_version, api.max_version),
+            )
+        })
         .collect()
 }

@@ -52,19 +52,30 @@ pub(crate) fn send(
     timeout: Duration,
 ) -> Pending<Vec<Answer>> {
     let mut topics: Vec<TopicProduceData> = Vec::new();
-    for Outgoing { topic, partition, batch } in outgoing {
-        let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
+    for Outgoing {
+        topic,
+        partition,
+        batch,
+    } in outgoing
+    {
+        let data = PartitionProduceData::default()
+            .with_index(partition)
+            .with_records(Some(batch));
         // Partitions come sorted by topic.
         match topics.last_mut().filter(|last| last.name.as_str() == &*topic) {
             Some(last) => last.partition_data.push(data),
             None => topics.push(
-                TopicProduceData::default().with_name(topic_name(&topic)).with_partition_data(vec![data]),
+                TopicProduceData::default()
+                    .with_name(topic_name(&topic))
+                    .with_partition_data(vec![data]),
             ),
         }
     }
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    let request =
-        ProduceRequest::default().with_acks(-1).with_timeout_ms(timeout_ms).with_topic_data(topics);
+    let request = ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(timeout_ms)
+        .with_topic_data(topics);
     let pending = connection.start(request, Duration::ZERO);
     Box::pin(async move { pending.await.map(|response| answers(&response)) })
 }
@@ -75,13 +86,18 @@ fn answers(response: &ProduceResponse) -> Vec<Answer> {
         for partition in &topic.partition_responses {
             let name = topic.name.to_string();
             let what = || format!("publishing to partition {} of topic {name}", partition.index);
-            let error =
-                Error::refused(what, partition.error_code, partition.error_message.as_deref());
+            let error = Error::refused(what, partition.error_code, partition.error_message.as_deref());
             let sent = match error {
-                None => Sent::Written { base_offset: partition.base_offset },
+                None => Sent::Written {
+                    base_offset: partition.base_offset,
+                },
                 Some(error) => failed(error),
             };
-            answers.push(Answer { topic: name, partition: partition.index, sent });
+            answers.push(Answer {
+                topic: name,
+                partition: partition.index,
+                sent,
+            });
         }
     }
     answers
@@ -100,10 +116,16 @@ fn failed(error: Error) -> Sent {
         ) => Sent::OutOfSequence,
         Some(E::MessageTooLarge | E::RecordListTooLarge) => Sent::TooLarge { error },
         // Written here, but not (yet) on enough replicas, or not known to be: the repeat is recognised by its sequence.
-        Some(E::RequestTimedOut | E::NotEnoughReplicasAfterAppend | E::KafkaStorageError | E::UnknownServerError) => {
-            Sent::Failed { error, unknown: true }
-        }
-        _ => Sent::Failed { error, unknown: false },
+        Some(
+            E::RequestTimedOut
+            | E::NotEnoughReplicasAfterAppend
+            | E::KafkaStorageError
+            | E::UnknownServerError,
+        ) => Sent::Failed { error, unknown: true },
+        _ => Sent::Failed {
+            error,
+            unknown: false,
+        },
     }
 }
 
@@ -119,7 +141,10 @@ pub(crate) async fn init_producer_id(cluster: &Cluster) -> Result<Identity, Erro
             let what = || "getting a producer id".to_owned();
             match Error::refused(what, response.error_code, None) {
                 Some(error) => Err(error),
-                None => Ok(Identity { id: response.producer_id.0, epoch: response.producer_epoch }),
+                None => Ok(Identity {
+                    id: response.producer_id.0,
+                    epoch: response.producer_epoch,
+                }),
             }
         })
         .await

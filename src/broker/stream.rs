@@ -35,7 +35,7 @@ const LENGTH: usize = 4;
 
 /// What is being done to open a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Looking up the name.
     Resolve,
     /// Connecting by TCP.

@@ -103,7 +103,13 @@ impl Accumulator {
     /// No open batches.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, open: Vec::new(), bytes: 0, next_due: None, spare: Vec::new() }
+        Self {
+            limits,
+            open: Vec::new(),
+            bytes: 0,
+            next_due: None,
+            spare: Vec::new(),
+        }
     }
 
     /// Appends a record to its partition's batch. Returns the batch that had no room for it, if any.
@@ -132,10 +138,19 @@ impl Accumulator {
         let open = match &mut self.open[index] {
             Some(open) => open,
             none => {
-                let options = BatchOptions { compression: self.limits.compression, capacity: 0 };
+                let options = BatchOptions {
+                    compression: self.limits.compression,
+                    capacity: 0,
+                };
                 let mut buffer = self.spare.pop().unwrap_or_default();
                 // A first record that is large makes room for others like it at once.
-                buffer.reserve(record.value.map_or(0, <[u8]>::len).saturating_mul(4).min(capacity));
+                buffer.reserve(
+                    record
+                        .value
+                        .map_or(0, <[u8]>::len)
+                        .saturating_mul(4)
+                        .min(capacity),
+                );
                 let due = now + self.limits.linger;
                 self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
                 none.insert(Open {
@@ -159,7 +174,10 @@ impl Accumulator {
             if open.builder.is_empty() {
                 self.open[index] = None;
             }
-            return Err(TooLarge { size: e.size, limit: i32::MAX.unsigned_abs() as usize });
+            return Err(TooLarge {
+                size: e.size,
+                limit: i32::MAX.unsigned_abs() as usize,
+            });
         }
         open.places.push(place);
         self.bytes += open.builder.len() - if before == BATCH_OVERHEAD { 0 } else { before };
@@ -190,7 +208,11 @@ impl Accumulator {
 
     /// Closes the largest, when memory is short.
     pub fn take_largest(&mut self) -> Option<Batch> {
-        let sizes = self.open.iter().enumerate().filter_map(|(i, open)| Some((open.as_ref()?.builder.len(), i)));
+        let sizes = self
+            .open
+            .iter()
+            .enumerate()
+            .filter_map(|(i, open)| Some((open.as_ref()?.builder.len(), i)));
         let (_, index) = sizes.max()?;
         self.seal(i32::try_from(index).ok()?)
     }
@@ -206,7 +228,11 @@ impl Accumulator {
         let mut taken = Vec::new();
         for index in 0..self.open.len() {
             if self.open[index].as_ref().is_some_and(&which) {
-                taken.extend(i32::try_from(index).ok().and_then(|partition| self.seal(partition)));
+                taken.extend(
+                    i32::try_from(index)
+                        .ok()
+                        .and_then(|partition| self.seal(partition)),
+                );
             }
         }
         self.next_due = self.open.iter().flatten().map(|open| open.due).min();
@@ -218,6 +244,12 @@ impl Accumulator {
         let bytes = open.builder.len();
         let records = open.builder.count().unsigned_abs();
         self.bytes -= bytes;
-        Some(Batch { partition, sealed: open.builder.seal(), records, bytes, places: open.places })
+        Some(Batch {
+            partition,
+            sealed: open.builder.seal(),
+            records,
+            bytes,
+            places: open.places,
+        })
     }
 }

@@ -38,7 +38,13 @@ impl<I: Send + 'static> Pool<I> {
         // Unbounded, but each thread has one job at a time.
         let (done, results) = mpsc::unbounded_channel();
         let limit = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads: Vec::new(), idle: Vec::new(), limit, done, results }
+        Self {
+            threads: Vec::new(),
+            idle: Vec::new(),
+            limit,
+            done,
+            results,
+        }
     }
 
     /// Starts a job; gives it back while all threads are busy.
@@ -71,7 +77,15 @@ impl<I: Send + 'static> Pool<I> {
             while let Ok(Job { id, batch }) = inbox.recv() {
                 let result = batch.finish(-1, -1, -1, &mut compressor);
                 let spare = compressor.take_spare();
-                if done.send(Compressed { id, result, spare, worker }).is_err() {
+                if done
+                    .send(Compressed {
+                        id,
+                        result,
+                        spare,
+                        worker,
+                    })
+                    .is_err()
+                {
                     return;
                 }
             }

@@ -23,7 +23,8 @@ use crate::broker::error::{Error, Retry};
 use crate::broker::produce::{self as wire, Answer, Outgoing, Sent};
 use crate::clock;
 use crate::record::{
-    self, BatchBuilder, BatchError, BatchOptions, Batches, Codec, Compressor, DecodeBuffer, Identity, NewRecord, SealedBatch,
+    self, BatchBuilder, BatchError, BatchOptions, Batches, Codec, Compressor, DecodeBuffer, Identity,
+    NewRecord, SealedBatch,
 };
 
 /// Batches that may wait in the producer's inbox.
@@ -135,7 +136,10 @@ enum State {
     /// On its way through another thread.
     Compressing,
     /// As it goes to the broker; with the numbers it is stamped with.
-    Finished { bytes: Bytes, stamp: Option<(Identity, i32)> },
+    Finished {
+        bytes: Bytes,
+        stamp: Option<(Identity, i32)>,
+    },
 }
 
 type PartitionId = (Arc<str>, i32);
@@ -205,7 +209,13 @@ impl Task {
     }
 
     fn take(&mut self, submit: Submit) {
-        let Submit { topic, partition, batch, tag, reply } = submit;
+        let Submit {
+            topic,
+            partition,
+            batch,
+            tag,
+            reply,
+        } = submit;
         let id = (topic, partition);
         let records = batch.count().unsigned_abs();
         self.next_batch += 1;
@@ -213,11 +223,26 @@ impl Task {
         let state = if batch.compression().codec() == Codec::None {
             State::Sealed(Some(batch))
         } else {
-            self.to_compress.push_back(Job { id: (id.clone(), number), batch });
+            self.to_compress.push_back(Job {
+                id: (id.clone(), number),
+                batch,
+            });
             State::Compressing
         };
-        let parcel = Parcel { batch: number, tag, reply, records: 0..records, state, spare: None, attempts: 0, error: None };
-        self.queues.entry(id).or_default().push(parcel, records, clock::now());
+        let parcel = Parcel {
+            batch: number,
+            tag,
+            reply,
+            records: 0..records,
+            state,
+            spare: None,
+            attempts: 0,
+            error: None,
+        };
+        self.queues
+            .entry(id)
+            .or_default()
+            .push(parcel, records, clock::now());
     }
 
     /// When something is to be done without an event from outside.
@@ -227,7 +252,11 @@ impl Task {
             .queues
             .values()
             .filter_map(|queue| Some(queue.waiting_since()? + self.settings.delivery_timeout));
-        let brokers = self.brokers.values().filter(|b| !b.connecting).filter_map(|b| b.not_before);
+        let brokers = self
+            .brokers
+            .values()
+            .filter(|b| !b.connecting)
+            .filter_map(|b| b.not_before);
         retries.chain(expiries).chain(brokers).min()
     }
 
@@ -290,7 +319,8 @@ impl Task {
         }
         self.identifying = true;
         let cluster = self.cluster.clone();
-        self.jobs.spawn(async move { Done::Identity(wire::init_producer_id(&cluster).await) });
+        self.jobs
+            .spawn(async move { Done::Identity(wire::init_producer_id(&cluster).await) });
     }
 
     fn refresh(&mut self) {
@@ -354,14 +384,19 @@ impl Task {
     fn connect_failed(&mut self, broker: i32, error: &Error) {
         tracing::info!("{error}");
         let entry = self.brokers.entry(broker).or_default();
-        let backoff = entry.backoff.get_or_insert_with(|| Backoff::new(RETRY.0, RETRY.1, clock::random()));
+        let backoff = entry
+            .backoff
+            .get_or_insert_with(|| Backoff::new(RETRY.0, RETRY.1, clock::random()));
         entry.not_before = backoff.next().map(|delay| clock::now() + delay);
         if error.retry() == Retry::No {
             let view = self.cluster.view();
             let led: Vec<PartitionId> = self
                 .queues
                 .keys()
-                .filter(|id| view.leader(&id.0, id.1).is_some_and(|(leader, _)| leader == broker))
+                .filter(|id| {
+                    view.leader(&id.0, id.1)
+                        .is_some_and(|(leader, _)| leader == broker)
+                })
                 .cloned()
                 .collect();
             for id in led {
@@ -382,11 +417,16 @@ impl Task {
 
     fn compressed(&mut self, done: Compressed<(PartitionId, u64)>) {
         let (partition, batch) = done.id;
-        let Some(queue) = self.queues.get_mut(&partition) else { return };
+        let Some(queue) = self.queues.get_mut(&partition) else {
+            return;
+        };
         match done.result {
             Ok(bytes) => {
                 if let Some(parcel) = queue.find_waiting(|parcel| parcel.batch == batch) {
-                    parcel.state = State::Finished { bytes: bytes.into(), stamp: None };
+                    parcel.state = State::Finished {
+                        bytes: bytes.into(),
+                        stamp: None,
+                    };
                     parcel.spare = done.spare;
                 }
             }
@@ -403,13 +443,20 @@ impl Task {
         if entry.connecting || entry.not_before.is_some_and(|at| now < at) {
             return;
         }
-        let Some(connection) = entry.connection.clone().filter(|connection| !connection.is_spent(now)) else {
+        let Some(connection) = entry
+            .connection
+            .clone()
+            .filter(|connection| !connection.is_spent(now))
+        else {
             entry.connecting = true;
             entry.connection = None;
             self.connecting += 1;
             let cluster = self.cluster.clone();
             self.jobs.spawn(async move {
-                Done::Connected(broker, cluster.connection(Node::Broker(broker), Lane::Other).await)
+                Done::Connected(
+                    broker,
+                    cluster.connection(Node::Broker(broker), Lane::Other).await,
+                )
             });
             return;
         };
@@ -418,16 +465,24 @@ impl Task {
             let mut outgoing = Vec::new();
             let mut bytes = 0;
             ready.retain(|id| {
-                let Some(queue) = self.queues.get_mut(id) else { return false };
+                let Some(queue) = self.queues.get_mut(id) else {
+                    return false;
+                };
                 match queue.peek(now).map(|item| size(&item.payload)) {
                     None | Some(None) => return false,
                     Some(Some(size)) if bytes > 0 && bytes + size > MAX_REQUEST_BYTES => return true,
                     Some(Some(size)) => bytes += size,
                 }
-                let Some((identity, item)) = queue.send(now) else { return false };
+                let Some((identity, item)) = queue.send(now) else {
+                    return false;
+                };
                 match stamped(&mut item.payload, identity, item.sequence.unwrap_or_default()) {
                     Ok(batch) => {
-                        outgoing.push(Outgoing { topic: Arc::clone(&id.0), partition: id.1, batch });
+                        outgoing.push(Outgoing {
+                            topic: Arc::clone(&id.0),
+                            partition: id.1,
+                            batch,
+                        });
                         sent.push((id.clone(), item.ordinal));
                         true
                     }
@@ -445,7 +500,13 @@ impl Task {
             }
             entry.requests += 1;
             let pending = wire::send(&connection, outgoing, self.settings.request_timeout);
-            self.requests.push(Box::pin(async move { Answered { broker, sent, result: pending.await } }));
+            self.requests.push(Box::pin(async move {
+                Answered {
+                    broker,
+                    sent,
+                    result: pending.await,
+                }
+            }));
         }
     }
 
@@ -456,8 +517,10 @@ impl Task {
         }
         match result {
             Ok(answers) => {
-                let mut answers: HashMap<(String, i32), Answer> =
-                    answers.into_iter().map(|answer| ((answer.topic.clone(), answer.partition), answer)).collect();
+                let mut answers: HashMap<(String, i32), Answer> = answers
+                    .into_iter()
+                    .map(|answer| ((answer.topic.clone(), answer.partition), answer))
+                    .collect();
                 for (id, ordinal) in sent {
                     let answer = answers.remove(&(id.0.to_string(), id.1));
                     self.answer(&id, ordinal, answer);
@@ -468,7 +531,9 @@ impl Task {
                 let at = clock::now() + RETRY.0;
                 let lasting = error.retry() == Retry::No;
                 for (id, ordinal) in sent {
-                    let Some(queue) = self.queues.get_mut(&id) else { continue };
+                    let Some(queue) = self.queues.get_mut(&id) else {
+                        continue;
+                    };
                     if lasting {
                         if let Settled::Left(item) = queue.settle(ordinal, Verdict::Refused) {
                             settle(item, Err(error.clone()), None);
@@ -484,7 +549,9 @@ impl Task {
     }
 
     fn answer(&mut self, id: &PartitionId, ordinal: u64, answer: Option<Answer>) {
-        let Some(queue) = self.queues.get_mut(id) else { return };
+        let Some(queue) = self.queues.get_mut(id) else {
+            return;
+        };
         let now = clock::now();
         let what = || format!("partition {} of topic {}", id.1, id.0);
         let verdict = match answer.as_ref().map(|answer| &answer.sent) {
@@ -501,9 +568,15 @@ impl Task {
                     parcel.attempts += 1;
                 });
                 let delay = RETRY.0 * 2u32.pow(attempts.min(5));
-                Verdict::Again { at: now + delay.min(RETRY.1), unknown: *unknown }
+                Verdict::Again {
+                    at: now + delay.min(RETRY.1),
+                    unknown: *unknown,
+                }
             }
-            None => Verdict::Again { at: now + RETRY.1, unknown: true },
+            None => Verdict::Again {
+                at: now + RETRY.1,
+                unknown: true,
+            },
         };
         let refresh = matches!(&answer, Some(Answer { sent: Sent::Failed { error, .. }, .. }) if error.retry() == Retry::Refresh);
         let settled = queue.settle(ordinal, verdict);
@@ -513,7 +586,11 @@ impl Task {
         let Settled::Left(mut item) = settled else { return };
         match answer.map(|answer| answer.sent) {
             Some(Sent::Written { base_offset }) => {
-                let spare = item.payload.spare.take().or_else(|| take_buffer(&mut item.payload.state));
+                let spare = item
+                    .payload
+                    .spare
+                    .take()
+                    .or_else(|| take_buffer(&mut item.payload.state));
                 settle(item, Ok(base_offset), spare);
             }
             Some(Sent::Duplicate) => settle(item, Ok(-1), None),
@@ -525,21 +602,30 @@ impl Task {
 
     /// Makes two of a batch that is larger than the topic takes, in its place.
     fn divide(&mut self, id: &PartitionId, item: Item<Parcel>, error: &Error) {
-        let Some(queue) = self.queues.get_mut(id) else { return };
-        let State::Finished { bytes, .. } = &item.payload.state else { return };
+        let Some(queue) = self.queues.get_mut(id) else {
+            return;
+        };
+        let State::Finished { bytes, .. } = &item.payload.state else {
+            return;
+        };
         let first = item.records / 2;
         match halves(bytes, first, self.settings.compression) {
             Ok((left, right)) => {
                 let middle = item.payload.records.start + first;
-                let parts =
-                    [(left, item.payload.records.start..middle, 0), (right, middle..item.payload.records.end, first)];
+                let parts = [
+                    (left, item.payload.records.start..middle, 0),
+                    (right, middle..item.payload.records.end, first),
+                ];
                 for (sealed, records, skip) in parts {
                     self.next_batch += 1;
                     let count = records.end - records.start;
                     let state = if sealed.compression().codec() == Codec::None {
                         State::Sealed(Some(sealed))
                     } else {
-                        self.to_compress.push_back(Job { id: (id.clone(), self.next_batch), batch: sealed });
+                        self.to_compress.push_back(Job {
+                            id: (id.clone(), self.next_batch),
+                            batch: sealed,
+                        });
                         State::Compressing
                     };
                     let parcel = Parcel {
@@ -577,8 +663,15 @@ fn give_up(queue: &mut Queue<Parcel>, error: &Error) {
 
 /// Tells the sender. One that does not listen any more needs no answer.
 fn settle(item: Item<Parcel>, result: Result<i64, Error>, spare: Option<Vec<u8>>) {
-    let Parcel { tag, reply, records, .. } = item.payload;
-    drop(reply.send(Outcome { tag, records, result, spare }));
+    let Parcel {
+        tag, reply, records, ..
+    } = item.payload;
+    drop(reply.send(Outcome {
+        tag,
+        records,
+        result,
+        spare,
+    }));
 }
 
 fn size(parcel: &Parcel) -> Option<usize> {
@@ -600,7 +693,9 @@ fn stamped(parcel: &mut Parcel, identity: Identity, sequence: i32) -> Result<Byt
             batch
         }
         State::Sealed(sealed) => {
-            let sealed = sealed.take().ok_or_else(|| Error::Unencodable("an empty batch".to_owned()))?;
+            let sealed = sealed
+                .take()
+                .ok_or_else(|| Error::Unencodable("an empty batch".to_owned()))?;
             sealed
                 .finish(identity.id, identity.epoch, sequence, &mut Compressor::new())
                 .map_err(|e| Error::Unencodable(e.to_string()))?
@@ -608,7 +703,10 @@ fn stamped(parcel: &mut Parcel, identity: Identity, sequence: i32) -> Result<Byt
         State::Compressing => return Err(Error::Unencodable("a batch that is being compressed".to_owned())),
     };
     let bytes = Bytes::from(bytes);
-    parcel.state = State::Finished { bytes: bytes.clone(), stamp: numbers };
+    parcel.state = State::Finished {
+        bytes: bytes.clone(),
+        stamp: numbers,
+    };
     Ok(bytes)
 }
 
@@ -625,7 +723,10 @@ fn halves(
     first: u32,
     compression: record::Compression,
 ) -> Result<(SealedBatch, SealedBatch), BatchError> {
-    let options = BatchOptions { compression, capacity: batch.len() / 2 };
+    let options = BatchOptions {
+        compression,
+        capacity: batch.len() / 2,
+    };
     let mut left = BatchBuilder::new(options);
     let mut right = BatchBuilder::new(options);
     let mut buffer = DecodeBuffer::new();

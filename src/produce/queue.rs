@@ -102,12 +102,26 @@ impl<T> Queue<T> {
     pub fn push(&mut self, payload: T, records: u32, now: Instant) {
         let ordinal = self.next_ordinal;
         self.next_ordinal += u64::from(records);
-        self.waiting.push_back(Item { payload, records, ordinal, sequence: None, since: now, maybe_written: false });
+        self.waiting.push_back(Item {
+            payload,
+            records,
+            ordinal,
+            sequence: None,
+            since: now,
+            maybe_written: false,
+        });
     }
 
     /// Puts a part of a refused batch back into its place.
     pub fn put_back(&mut self, payload: T, records: u32, ordinal: u64, since: Instant) {
-        let item = Item { payload, records, ordinal, sequence: None, since, maybe_written: false };
+        let item = Item {
+            payload,
+            records,
+            ordinal,
+            sequence: None,
+            since,
+            maybe_written: false,
+        };
         self.insert(item);
     }
 
@@ -139,7 +153,11 @@ impl<T> Queue<T> {
     /// When the oldest waiting batch may be sent, if only the time stands against it.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        if self.waiting.is_empty() || self.is_held() { None } else { self.not_before }
+        if self.waiting.is_empty() || self.is_held() {
+            None
+        } else {
+            self.not_before
+        }
     }
 
     fn is_held(&self) -> bool {
@@ -177,8 +195,14 @@ impl<T> Queue<T> {
         let Some(at) = self.in_flight.iter().position(|item| item.ordinal == ordinal) else {
             return Settled::Unknown;
         };
-        let oldest = self.in_flight.iter().chain(&self.waiting).all(|item| item.ordinal >= ordinal);
-        let Some(mut item) = self.in_flight.remove(at) else { return Settled::Unknown };
+        let oldest = self
+            .in_flight
+            .iter()
+            .chain(&self.waiting)
+            .all(|item| item.ordinal >= ordinal);
+        let Some(mut item) = self.in_flight.remove(at) else {
+            return Settled::Unknown;
+        };
         let settled = match verdict {
             Verdict::Done => Settled::Left(item),
             Verdict::Again { at, unknown } => {
@@ -209,8 +233,14 @@ impl<T> Queue<T> {
     /// Takes out what has waited since before `limit` ago without being in flight now.
     pub fn expire(&mut self, now: Instant, limit: Duration) -> Vec<Item<T>> {
         let mut expired = Vec::new();
-        while self.waiting.front().is_some_and(|item| now.saturating_duration_since(item.since) >= limit) {
-            let Some(item) = self.waiting.pop_front() else { break };
+        while self
+            .waiting
+            .front()
+            .is_some_and(|item| now.saturating_duration_since(item.since) >= limit)
+        {
+            let Some(item) = self.waiting.pop_front() else {
+                break;
+            };
             if item.maybe_written {
                 self.reset = true;
             } else {
@@ -238,12 +268,18 @@ impl<T> Queue<T> {
 
     /// The waiting batch that `which` is true of.
     pub fn find_waiting(&mut self, which: impl Fn(&T) -> bool) -> Option<&mut T> {
-        self.waiting.iter_mut().map(|item| &mut item.payload).find(|payload| which(payload))
+        self.waiting
+            .iter_mut()
+            .map(|item| &mut item.payload)
+            .find(|payload| which(payload))
     }
 
     /// Takes out a waiting batch that was never sent.
     pub fn remove_waiting(&mut self, which: impl Fn(&T) -> bool) -> Option<Item<T>> {
-        let at = self.waiting.iter().position(|item| item.sequence.is_none() && which(&item.payload))?;
+        let at = self
+            .waiting
+            .iter()
+            .position(|item| item.sequence.is_none() && which(&item.payload))?;
         self.waiting.remove(at)
     }
 
@@ -262,7 +298,10 @@ impl<T> Queue<T> {
     fn give_up_number(&mut self, item: &Item<T>) {
         if let Some(sequence) = item.sequence {
             let place = (item.ordinal, sequence);
-            self.renumber = Some(self.renumber.map_or(place, |known| if known.0 < place.0 { known } else { place }));
+            self.renumber = Some(
+                self.renumber
+                    .map_or(place, |known| if known.0 < place.0 { known } else { place }),
+            );
         }
     }
 

@@ -86,7 +86,10 @@ impl Run {
     fn send(&mut self) {
         if self.queue.needs_identity() {
             self.identities += 1;
-            self.queue.identify(Identity { id: self.identities, epoch: 0 });
+            self.queue.identify(Identity {
+                id: self.identities,
+                epoch: 0,
+            });
         }
         if let Some((id, item)) = self.queue.send(self.now) {
             let entry = (item.ordinal, id, item.sequence.unwrap(), item.payload.clone());
@@ -97,7 +100,9 @@ impl Run {
 
     /// The broker takes the next request: answers, loses the answer, fails before writing, or refuses for good.
     fn serve(&mut self, faults: bool) {
-        let Some((ordinal, id, sequence, records)) = self.wire.pop_front() else { return };
+        let Some((ordinal, id, sequence, records)) = self.wire.pop_front() else {
+            return;
+        };
         let fate = if faults { self.random.gen_range(0..10) } else { 9 };
         let at = self.now + Duration::from_millis(self.random.gen_range(0..50));
         let poison = records.iter().any(|record| record % 97 == 96);
@@ -138,8 +143,10 @@ impl Run {
                     let (left, right) = item.payload.split_at(item.payload.len() / 2);
                     let middle = item.ordinal + left.len() as u64;
                     let count = |part: &[u64]| u32::try_from(part.len()).unwrap();
-                    self.queue.put_back(left.to_vec(), count(left), item.ordinal, item.since);
-                    self.queue.put_back(right.to_vec(), count(right), middle, item.since);
+                    self.queue
+                        .put_back(left.to_vec(), count(left), item.ordinal, item.since);
+                    self.queue
+                        .put_back(right.to_vec(), count(right), middle, item.since);
                 }
             }
         }
@@ -232,7 +239,13 @@ fn what_may_have_been_written_and_is_given_up_costs_the_producer_id() {
     queue.push((), 1, now);
     queue.push((), 1, now + Duration::from_secs(100));
     queue.send(now);
-    queue.settle(0, Verdict::Again { at: now, unknown: true });
+    queue.settle(
+        0,
+        Verdict::Again {
+            at: now,
+            unknown: true,
+        },
+    );
     let later = now + Duration::from_secs(120);
     assert_eq!(queue.expire(later, Duration::from_secs(120)).len(), 1);
     assert!(queue.needs_identity(), "the other one starts under a new id");
