@@ -21,3 +21,4 @@ mod token;
 
 pub use cluster::{Cluster, Lane, Node};
 pub use error::Error;
+pub(crate) use produce::max_message_bytes;

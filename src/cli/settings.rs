@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub use consume::{ConsumeSettings, FetchLimits, Isolation};
 pub(crate) use layers::{Given, Origin};
 pub use offsets::Start;
-pub use produce::{Batching, Cut, Input, OwnedHeader, ProduceSettings};
+pub use produce::{Batching, Cut, OwnedHeader, ProduceSettings};
 pub(crate) use table::{ROWS, Row, Secrecy, Unit};
 pub use topics::{AlterTopics, CreateTopics, TopicsAction, TopicsSettings};
 

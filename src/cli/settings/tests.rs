@@ -307,7 +307,7 @@ fn produce_reads_its_flags() {
         (produce.compression.codec(), produce.compression.level()),
         (Codec::Zstd, Some(7))
     );
-    assert_eq!(produce.inputs, [Input::Stdin, Input::File("x".into())]);
+    assert_eq!(produce.inputs, [Source::Stdin, Source::File("x".into())]);
 }
 
 #[test]
