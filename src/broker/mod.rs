@@ -14,6 +14,7 @@ pub(crate) mod produce;
 mod request;
 pub mod resolve;
 mod sasl;
+mod scram;
 pub mod settings;
 mod stream;
 mod tls;
