@@ -137,7 +137,10 @@ fn failed(error: Error) -> Sent {
 /// # Errors
 /// Those of [`Cluster::ask`], and the broker's refusal.
 pub(crate) async fn init_producer_id(cluster: &Cluster) -> Result<Identity, Error> {
-    let request = InitProducerIdRequest::default().with_transaction_timeout_ms(i32::MAX);
+    let request = InitProducerIdRequest::default()
+        .with_transaction_timeout_ms(i32::MAX)
+        .with_producer_id((-1).into())
+        .with_producer_epoch(-1);
     cluster
         .retry(|| async {
             let response = cluster.ask(Node::Any, &request).await?;
