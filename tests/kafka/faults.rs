@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::time::Duration;
 
 use crate::barnabas_bin::{consume, live, produce};
-use crate::support::{Finished, Kafka, kcat, wait_for};
+use crate::support::{Finished, Kafka, Live, kcat, wait_for};
 
 /// Longest wait for something to arrive while other tests use the machine as well.
 const LIMIT: Duration = Duration::from_secs(100);
@@ -78,7 +78,7 @@ fn a_broker_killed_twice_in_mid_produce_loses_doubles_and_reorders_nothing() {
     let mut stdin = producer.take_stdin();
     let writer = std::thread::spawn(move || stdin.write_all(numbered(COUNT).as_bytes()));
     for arrivals in [200_000, 600_000] {
-        arrived(&kafka, &topic, arrivals);
+        arrived(&kafka, &topic, arrivals, &mut producer);
         kafka.kill(0);
         kafka.start(0);
         let there = kafka.written(&topic);
@@ -92,6 +92,7 @@ fn a_broker_killed_twice_in_mid_produce_loses_doubles_and_reorders_nothing() {
         .expect("no panic")
         .expect("barnabas reads to the end");
     producer.finish().code(0).says("1000000");
+    written.expect("barnabas reads to the end");
     is_whole(read_back(&kafka, &topic).text(), COUNT);
 }
 
@@ -111,7 +112,7 @@ fn leaders_that_move_in_mid_produce_and_mid_consume_are_followed() {
         let _ = resumed.recv();
         stdin.write_all(&lines.as_bytes()[middle..])
     });
-    arrived(&kafka, &topic, 50_000);
+    arrived(&kafka, &topic, 50_000, &mut producer);
     let leader = kafka.leader(&topic, 0);
     kafka.kill(leader);
     resume.send(()).expect("the writer waits");
