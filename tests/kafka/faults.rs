@@ -63,10 +63,12 @@ fn read_back(kafka: &Kafka, topic: &str) -> Finished {
         .success()
 }
 
-fn arrived(kafka: &Kafka, topic: &str, count: i64) {
-    wait_for(&format!("{count} records arrive"), LIMIT, || {
-        (kafka.written(topic) >= count).then_some(())
-    });
+fn arrived(kafka: &Kafka, topic: &str, count: i64, producer: &mut Live) {
+    wait_for(
+        &format!("{count} records arrive, or the producer gives up"),
+        LIMIT,
+        || (kafka.written(topic) >= count || producer.ended()).then_some(()),
+    );
 }
 
 #[test]
@@ -87,10 +89,7 @@ fn a_broker_killed_twice_in_mid_produce_loses_doubles_and_reorders_nothing() {
             "the kill came too late to prove anything: {there} records were there"
         );
     }
-    writer
-        .join()
-        .expect("no panic")
-        .expect("barnabas reads to the end");
+    let written = writer.join().expect("no panic");
     producer.finish().code(0).says("1000000");
     written.expect("barnabas reads to the end");
     is_whole(read_back(&kafka, &topic).text(), COUNT);
@@ -116,11 +115,9 @@ fn leaders_that_move_in_mid_produce_and_mid_consume_are_followed() {
     let leader = kafka.leader(&topic, 0);
     kafka.kill(leader);
     resume.send(()).expect("the writer waits");
-    writer
-        .join()
-        .expect("no panic")
-        .expect("barnabas reads to the end");
+    let written = writer.join().expect("no panic");
     producer.finish().code(0);
+    written.expect("barnabas reads to the end");
     kafka.start(leader);
     is_whole(read_back(&kafka, &topic).text(), COUNT);
 
