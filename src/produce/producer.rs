@@ -458,7 +458,7 @@ impl Task {
         else {
             entry.connecting = true;
             entry.connection = None;
-                let cluster = self.cluster.clone();
+            let cluster = self.cluster.clone();
             self.jobs.spawn(async move {
                 Done::Connected(
                     broker,

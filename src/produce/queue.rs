@@ -183,7 +183,11 @@ impl<T> Queue<T> {
     /// Rule 3. A repeat is not a later one.
     fn is_window_full(&self) -> bool {
         let is_repeat = self.waiting.front().is_some_and(|item| item.sequence.is_some());
-        let unsettled = self.in_flight.iter().chain(&self.waiting).filter(|item| item.sequence.is_some());
+        let unsettled = self
+            .in_flight
+            .iter()
+            .chain(&self.waiting)
+            .filter(|item| item.sequence.is_some());
         let oldest = unsettled.map(|item| item.position).min();
         !is_repeat && oldest.is_some_and(|oldest| self.next_position - oldest >= MAX_IN_FLIGHT as u64)
     }

@@ -68,25 +68,27 @@ impl Reader {
     pub fn start(sources: Vec<Source>, cut: Cut) -> io::Result<Self> {
         let (send, events) = mpsc::channel(AHEAD);
         let (used, free) = std_mpsc::channel();
-        std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
-            for (number, source) in sources.iter().enumerate() {
-                let result = match source {
-                    Source::Stdin => read(number, &mut io::stdin().lock(), cut, &send, &free),
-                    Source::File(path) => {
-                        File::open(path).and_then(|mut file| read(number, &mut file, cut, &send, &free))
+        std::thread::Builder::new()
+            .name("reader".to_owned())
+            .spawn(move || {
+                for (number, source) in sources.iter().enumerate() {
+                    let result = match source {
+                        Source::Stdin => read(number, &mut io::stdin().lock(), cut, &send, &free),
+                        Source::File(path) => {
+                            File::open(path).and_then(|mut file| read(number, &mut file, cut, &send, &free))
+                        }
+                    };
+                    let event = match result {
+                        Ok(Some(bytes)) => Event::End(number, bytes),
+                        // Nobody listens any more.
+                        Ok(None) => return,
+                        Err(error) => Event::Failed(number, error),
+                    };
+                    if send.blocking_send(event).is_err() {
+                        return;
                     }
-                };
-                let event = match result {
-                    Ok(Some(bytes)) => Event::End(number, bytes),
-                    // Nobody listens any more.
-                    Ok(None) => return,
-                    Err(error) => Event::Failed(number, error),
-                };
-                if send.blocking_send(event).is_err() {
-                    return;
                 }
-            }
-        })?;
+            })?;
         Ok(Self { events, used })
     }
 
@@ -124,7 +126,10 @@ fn read(
             whole.clear();
             bytes += io::copy(source, &mut io::sink())?;
         }
-        return Ok(send.blocking_send(Event::Block(number, whole)).is_ok().then_some(bytes));
+        return Ok(send
+            .blocking_send(Event::Block(number, whole))
+            .is_ok()
+            .then_some(bytes));
     }
     let mut total = 0;
     loop {

@@ -20,7 +20,10 @@ pub fn place(source: usize, line: u64) -> u64 {
 /// The source's number and the line of a place.
 #[must_use]
 pub fn source_and_line(place: u64) -> (usize, u64) {
-    (usize::try_from(place >> LINE_BITS).unwrap_or(usize::MAX), place & ((1 << LINE_BITS) - 1))
+    (
+        usize::try_from(place >> LINE_BITS).unwrap_or(usize::MAX),
+        place & ((1 << LINE_BITS) - 1),
+    )
 }
 
 /// A batch that is on its way.
@@ -63,7 +66,15 @@ impl Tally {
         self.next_tag += 1;
         self.bytes_out += bytes;
         let left = places.count();
-        self.out.insert(self.next_tag, Out { partition, places, left, bytes });
+        self.out.insert(
+            self.next_tag,
+            Out {
+                partition,
+                places,
+                left,
+                bytes,
+            },
+        );
         self.next_tag
     }
 
@@ -78,7 +89,15 @@ impl Tally {
                 self.failed += u64::from(count);
                 let first = out.places.get(records.start).unwrap_or_default();
                 let last = out.places.get(records.end - 1).unwrap_or(first);
-                note(&mut self.failures, Failure { first, last, records: u64::from(count), error });
+                note(
+                    &mut self.failures,
+                    Failure {
+                        first,
+                        last,
+                        records: u64::from(count),
+                        error,
+                    },
+                );
             }
         }
         if out.left == 0
@@ -135,9 +154,9 @@ impl Tally {
 
 /// Joins a failure with the one before it if the reason is the same and each is not of a single record's own making.
 fn note(failures: &mut Vec<Failure>, failure: Failure) {
-    let same = failures
-        .iter()
-        .position(|known| known.error.to_string() == failure.error.to_string() && !known.error.is_of_a_record());
+    let same = failures.iter().position(|known| {
+        known.error.to_string() == failure.error.to_string() && !known.error.is_of_a_record()
+    });
     match same {
         Some(at) => {
             let known = &mut failures[at];

@@ -45,11 +45,15 @@ pub(crate) async fn run(
     let names = [name];
     let (view, limit) = tokio::try_join!(cluster.refresh(Some(&names)), max_message_bytes(&cluster, name))?;
     let topic = usable(&view, name)?;
-    let count = u32::try_from(topic.partitions.len()).context("the topic has an impossible number of partitions")?;
+    let count =
+        u32::try_from(topic.partitions.len()).context("the topic has an impossible number of partitions")?;
     if let Some(partition) = settings.partition
         && partition.unsigned_abs() >= count
     {
-        bail!("topic {name} has {}: there is no partition {partition}", partitions(count));
+        bail!(
+            "topic {name} has {}: there is no partition {partition}",
+            partitions(count)
+        );
     }
     let producer_settings = ProducerSettings {
         delivery_timeout: settings.delivery_timeout,
@@ -60,16 +64,26 @@ pub(crate) async fn run(
     let (reply, outcomes) = mpsc::unbounded_channel();
     // A codec may make a record fit that looks too large: then the brokers judge.
     let limit = settings.max_record.or(limit);
-    let record_bytes = if settings.compression.codec() == Codec::None { limit } else { settings.max_record };
+    let record_bytes = if settings.compression.codec() == Codec::None {
+        limit
+    } else {
+        settings.max_record
+    };
     let limits = Limits {
-        batch_bytes: limit.map_or(settings.batching.bytes, |limit| settings.batching.bytes.min(limit)),
+        batch_bytes: limit.map_or(settings.batching.bytes, |limit| {
+            settings.batching.bytes.min(limit)
+        }),
         batch_records: settings.batching.records,
         linger: settings.batching.linger,
         record_bytes,
         compression: settings.compression,
     };
     let line_limit = record_bytes.map_or(MAX_RECORD, |limit| limit.saturating_sub(RECORD_OVERHEAD));
-    let total = if output.shows_progress() { total_bytes(&settings) } else { None };
+    let total = if output.shows_progress() {
+        total_bytes(&settings)
+    } else {
+        None
+    };
     let mut run = Run {
         output,
         topic: Arc::from(name),
@@ -97,7 +111,10 @@ pub(crate) async fn run(
 
 /// The topic's metadata, if it can be published to.
 fn usable<'v>(view: &'v metadata::Metadata, name: &str) -> anyhow::Result<&'v Topic> {
-    let topic = view.topics.get(name).with_context(|| format!("the brokers say nothing of topic {name}"))?;
+    let topic = view
+        .topics
+        .get(name)
+        .with_context(|| format!("the brokers say nothing of topic {name}"))?;
     if let Some(code) = topic.error {
         bail!("cannot use topic {name}: {}", error::explain(code));
     }
@@ -108,7 +125,11 @@ fn usable<'v>(view: &'v metadata::Metadata, name: &str) -> anyhow::Result<&'v To
 }
 
 fn available(topic: &Topic) -> Vec<i32> {
-    (0..).zip(&topic.partitions).filter(|(_, partition)| partition.leader.is_some()).map(|(i, _)| i).collect()
+    (0..)
+        .zip(&topic.partitions)
+        .filter(|(_, partition)| partition.leader.is_some())
+        .map(|(i, _)| i)
+        .collect()
 }
 
 fn total_bytes(settings: &ProduceSettings) -> Option<u64> {
@@ -117,9 +138,10 @@ fn total_bytes(settings: &ProduceSettings) -> Option<u64> {
         .iter()
         .map(|source| match source {
             reader::Source::Stdin => None,
-            reader::Source::File(path) => {
-                std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|file| file.len())
-            }
+            reader::Source::File(path) => std::fs::metadata(path)
+                .ok()
+                .filter(std::fs::Metadata::is_file)
+                .map(|file| file.len()),
         })
         .sum()
 }
@@ -157,12 +179,19 @@ impl Run<'_> {
         line_limit: usize,
         interrupts: &mut Interrupts,
     ) -> anyhow::Result<bool> {
-        let headers: Vec<Header<'_>> =
-            settings.headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref())).collect();
+        let headers: Vec<Header<'_>> = settings
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_deref()))
+            .collect();
         let (cut, options) = match &settings.cut {
-            Cut::Records(options) => {
-                (reader::Cut::Blocks, InputOptions { max_record: line_limit, ..options.clone() })
-            }
+            Cut::Records(options) => (
+                reader::Cut::Blocks,
+                InputOptions {
+                    max_record: line_limit,
+                    ..options.clone()
+                },
+            ),
             Cut::Whole { .. } => (reader::Cut::Whole { limit: line_limit }, InputOptions::default()),
         };
         let mut splitter = Splitter::new(options, &headers);
@@ -190,17 +219,20 @@ impl Run<'_> {
                 }
             };
             let Some(event) = event else { break };
-            self.take(event, &mut splitter, &settings.cut, &headers, line_limit, &reader).await?;
+            self.take(event, &mut splitter, &settings.cut, &headers, line_limit, &reader)
+                .await?;
         }
         if interrupted {
             // What was read goes out; a line that was begun does not.
             while let Some(event) = reader.try_next() {
                 if matches!(event, Event::Block(..)) {
-                    self.take(event, &mut splitter, &settings.cut, &headers, line_limit, &reader).await?;
+                    self.take(event, &mut splitter, &settings.cut, &headers, line_limit, &reader)
+                        .await?;
                 }
             }
             if splitter.pending() > 0 {
-                self.output.warn("the last line had no end yet: it is not published");
+                self.output
+                    .warn("the last line had no end yet: it is not published");
             }
         }
         for batch in self.accumulator.take_all() {
@@ -239,8 +271,14 @@ impl Run<'_> {
                 self.bytes_read += block.len() as u64;
                 if let Cut::Whole { key, empty_is_null } = cut {
                     if block.len() <= line_limit {
-                        let value = Some(block.as_slice()).filter(|value| !value.is_empty() || !empty_is_null);
-                        let record = NewRecord { key: key.as_deref(), value, headers, timestamp: now };
+                        let value =
+                            Some(block.as_slice()).filter(|value| !value.is_empty() || !empty_is_null);
+                        let record = NewRecord {
+                            key: key.as_deref(),
+                            value,
+                            headers,
+                            timestamp: now,
+                        };
                         self.accept(None, &record, tally::place(source, 1)).await?;
                     }
                     return Ok(());
@@ -254,7 +292,9 @@ impl Run<'_> {
                             let record = parsed.record(now);
                             self.accept(parsed.partition, &record, place).await?;
                         }
-                        Some(Err(refused)) => self.refuse(tally::place(source, refused.line), &refused.refusal),
+                        Some(Err(refused)) => {
+                            self.refuse(tally::place(source, refused.line), &refused.refusal)
+                        }
                     }
                 }
                 reader.recycle(block);
@@ -262,7 +302,8 @@ impl Run<'_> {
             Event::End(source, bytes) => {
                 if let Cut::Whole { .. } = cut {
                     if bytes > line_limit as u64 {
-                        let why = format!("{bytes} bytes are more than the {line_limit} that a record may have");
+                        let why =
+                            format!("{bytes} bytes are more than the {line_limit} that a record may have");
                         self.refuse(tally::place(source, 1), &why);
                     }
                 } else {
@@ -273,13 +314,16 @@ impl Run<'_> {
                             let record = parsed.record(now);
                             self.accept(parsed.partition, &record, place).await?;
                         }
-                        Some(Err(refused)) => self.refuse(tally::place(source, refused.line), &refused.refusal),
+                        Some(Err(refused)) => {
+                            self.refuse(tally::place(source, refused.line), &refused.refusal)
+                        }
                     }
                 }
             }
             Event::Failed(source, error) => {
                 self.failed = true;
-                let error = anyhow::Error::new(error).context(format!("cannot read {}", self.sources[source]));
+                let error =
+                    anyhow::Error::new(error).context(format!("cannot read {}", self.sources[source]));
                 self.progress.suspend(|| self.output.warn(&format!("{error:#}")));
             }
         }
@@ -297,12 +341,18 @@ impl Run<'_> {
         let partition = match partition.or(self.partition) {
             Some(partition) if partition.unsigned_abs() < self.count => partition,
             Some(partition) => {
-                let why = format!("there is no partition {partition}: the topic has {}", partitions(self.count));
+                let why = format!(
+                    "there is no partition {partition}: the topic has {}",
+                    partitions(self.count)
+                );
                 self.refuse(place, &why);
                 return Ok(());
             }
             None => {
-                let of = Partitions { count: self.count, available: &self.available };
+                let of = Partitions {
+                    count: self.count,
+                    available: &self.available,
+                };
                 self.partitioner.partition(record.key, of, clock::random)
             }
         };
@@ -326,21 +376,37 @@ impl Run<'_> {
     /// Keeps what was read and is not acknowledged within `--max-buffer`.
     async fn make_room(&mut self) -> anyhow::Result<()> {
         while self.accumulator.bytes() > self.max_buffer / 2 {
-            let Some(batch) = self.accumulator.take_largest() else { break };
+            let Some(batch) = self.accumulator.take_largest() else {
+                break;
+            };
             self.submit(batch).await?;
         }
         while !self.failed && self.tally.bytes_out() + self.accumulator.bytes() > self.max_buffer {
-            let Some(outcome) = self.outcomes.recv().await else { break };
+            let Some(outcome) = self.outcomes.recv().await else {
+                break;
+            };
             self.settle(outcome);
         }
         Ok(())
     }
 
     async fn submit(&mut self, batch: Batch) -> anyhow::Result<()> {
-        let Batch { partition, sealed, bytes, places, .. } = batch;
+        let Batch {
+            partition,
+            sealed,
+            bytes,
+            places,
+            ..
+        } = batch;
         let tag = self.tally.sent(partition, places, bytes);
         let topic = Arc::clone(&self.topic);
-        let submit = Submit { topic, partition, batch: sealed, tag, reply: self.reply.clone() };
+        let submit = Submit {
+            topic,
+            partition,
+            batch: sealed,
+            tag,
+            reply: self.reply.clone(),
+        };
         if self.producer.submit(submit).await.is_err() {
             bail!("the producer has ended");
         }
@@ -353,7 +419,12 @@ impl Run<'_> {
     }
 
     fn settle(&mut self, outcome: Outcome) {
-        let Outcome { tag, records, result, spare } = outcome;
+        let Outcome {
+            tag,
+            records,
+            result,
+            spare,
+        } = outcome;
         if let Some(buffer) = spare {
             self.accumulator.recycle(buffer);
         }
@@ -392,7 +463,10 @@ impl Run<'_> {
         match partitions.len() {
             0 => {}
             1..=MAX_PARTITIONS => {
-                let each: Vec<_> = partitions.iter().map(|(p, n)| format!("{p}: {}", thousands(*n))).collect();
+                let each: Vec<_> = partitions
+                    .iter()
+                    .map(|(p, n)| format!("{p}: {}", thousands(*n)))
+                    .collect();
                 text += &format!(" in {} (partition {})", self.topic, each.join(", "));
             }
             many => text += &format!(" in {many} partitions of {}", self.topic),
@@ -403,18 +477,28 @@ impl Run<'_> {
         self.output.note(&text);
         let failed = self.tally.failed();
         if failed > 0 {
-            let failures: Vec<_> = self.tally.failures().iter().map(|f| (f.first, f.last, f.records, f.error.clone())).collect();
+            let failures: Vec<_> = self
+                .tally
+                .failures()
+                .iter()
+                .map(|f| (f.first, f.last, f.records, f.error.clone()))
+                .collect();
             let mut own = 0;
             let mut fatal = None;
             for (first, last, records, error) in failures {
                 if error.is_of_a_record() {
                     own += records;
                     if own <= MAX_PRINTED {
-                        self.output.warn(&format!("{}: refused: {}", self.at(first), chain(&error)));
+                        self.output
+                            .warn(&format!("{}: refused: {}", self.at(first), chain(&error)));
                     }
                 } else {
                     let (first, last) = (self.at(first), self.at(last));
-                    let where_ = if first == last { first } else { format!("{first} to {last}") };
+                    let where_ = if first == last {
+                        first
+                    } else {
+                        format!("{first} to {last}")
+                    };
                     let lost = plural(records, "record");
                     self.output.warn(&format!("{lost} not published ({where_})"));
                     fatal = fatal.or(Some(error));
@@ -437,7 +521,11 @@ impl Run<'_> {
 }
 
 fn partitions(count: u32) -> String {
-    if count == 1 { "one partition (0)".to_owned() } else { format!("{count} partitions (0 to {})", count - 1) }
+    if count == 1 {
+        "one partition (0)".to_owned()
+    } else {
+        format!("{count} partitions (0 to {})", count - 1)
+    }
 }
 
 fn chain(error: &Error) -> String {
