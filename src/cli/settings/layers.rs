@@ -74,15 +74,11 @@ impl Layers {
         {
             layers.put(row, unit, values, Origin::File(path.clone(), line))?;
         }
-        // The highest layer with a profile's name says which one, so look there before the profile is laid.
+        // These say which profile, which lies under them. The file itself cannot: TOML takes `profile` for the table.
         let mut above = Self::default();
         above.variables(environment)?;
         above.flags(flags)?;
-        let profile = above
-            .given
-            .get("profile")
-            .or_else(|| layers.given.get("profile"))
-            .cloned();
+        let profile = above.given.get("profile").cloned();
         if let Some(Given { values, origin }) = profile
             && let Some(name) = values.last()
         {
