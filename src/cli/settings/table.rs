@@ -662,6 +662,44 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    /// The table of docs/reference.md.
+    fn reference() -> String {
+        let code = |text: &str| format!("`{}`", text.replace('|', "\\|"));
+        let line = |row: &Row| {
+            let flag = row.flag.map(code).unwrap_or_default();
+            let mut names = vec![code(row.name)];
+            names.extend(row.properties.iter().map(|(name, unit)| match unit {
+                Same => code(name),
+                Millis => format!("{} (ms)", code(name)),
+                KiB => format!("{} (KiB)", code(name)),
+            }));
+            // Only flags and variables say which file and which profile.
+            let names = if row.positional() || matches!(row.name, "config" | "profile") {
+                String::new()
+            } else {
+                names.join(", ")
+            };
+            let variable = if row.positional() {
+                String::new()
+            } else {
+                code(&row.variable())
+            };
+            let default = row.default.map(code).unwrap_or_default();
+            format!("| {flag} | {names} | {variable} | {default} | {} |\n", row.about)
+        };
+        ROWS.iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_reference_has_the_same_table() {
+        let text = include_str!("../../../docs/reference.md");
+        assert!(
+            text.contains(&reference()),
+            "docs/reference.md should have this table:\n{}",
+            reference()
+        );
+    }
+
     #[test]
     fn every_name_and_variable_is_there_once() {
         let mut seen = BTreeSet::new();
