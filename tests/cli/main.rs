@@ -1,4 +1,5 @@
 //! The command line without a broker: help, wrong usage, settings and where they come from.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod config;
 mod help;
