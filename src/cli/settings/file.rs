@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::Usage;
 use super::table::{self, Row, Unit};
+use super::{Usage, refusal};
 
 /// One setting in the file.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl Source<'_> {
             }
             return Ok(());
         }
-        let (row, unit) = table::named(name).ok_or_else(|| self.error(key, &table::refusal(name)))?;
+        let (row, unit) = table::named(name).ok_or_else(|| self.error(key, &refusal::refusal(name)))?;
         if row.positional() || matches!(row.name, "config" | "profile") {
             return Err(self.error(key, &format!("{name} is only for the command line")));
         }

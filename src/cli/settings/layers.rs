@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::file::{Entry, File};
 use super::table::{self, Row, Secrecy, Unit};
-use super::{Environment, Usage, values};
+use super::{Environment, Usage, refusal, values};
 use crate::cli::args::Flags;
 
 /// Where a value came from.
@@ -122,7 +122,7 @@ impl Layers {
             };
             let name = name.trim();
             let (row, unit) =
-                table::named(name).ok_or_else(|| Usage(format!("-X: {}", table::refusal(name))))?;
+                table::named(name).ok_or_else(|| Usage(format!("-X: {}", refusal::refusal(name))))?;
             if row.positional() || matches!(row.name, "config" | "profile") {
                 return Err(Usage(format!(
                     "-X {name}: this is only for the command line ({})",
