@@ -7,6 +7,7 @@ mod file;
 mod layers;
 mod offsets;
 mod produce;
+mod refusal;
 mod table;
 mod topics;
 mod values;
@@ -70,7 +71,7 @@ impl Environment {
             .variables
             .keys()
             .filter(|name| name.starts_with("BARNABAS_") && !known.contains(name));
-        let near = |name| known.iter().find(|known| table::distance(name, known) == 1);
+        let near = |name| known.iter().find(|known| refusal::distance(name, known) == 1);
         names
             .filter_map(|name| {
                 Some(format!(
