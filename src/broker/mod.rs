@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod connection;
 pub mod error;
 pub mod metadata;
+pub mod offsets;
 mod peer;
 pub(crate) mod produce;
 mod request;
