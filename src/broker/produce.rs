@@ -138,6 +138,8 @@ fn failed(error: Error) -> Sent {
 /// Those of [`Cluster::ask`], and the broker's refusal.
 pub(crate) async fn init_producer_id(cluster: &Cluster) -> Result<Identity, Error> {
     let request = InitProducerIdRequest::default()
+        // Its default is an empty name, not none.
+        .with_transactional_id(None)
         .with_transaction_timeout_ms(i32::MAX)
         .with_producer_id((-1).into())
         .with_producer_epoch(-1);
