@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod cluster;
 pub mod connection;
 pub mod error;
+pub mod fetch;
 pub mod metadata;
 pub mod offsets;
 mod peer;
