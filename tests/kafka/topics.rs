@@ -175,7 +175,7 @@ fn the_list_is_that_of_kafkas_tools() {
         names.collect()
     };
     assert_eq!(listed(&[]), ["a", "b", "c.d_e-f"]);
-    // A transactional producer makes Kafka create a topic of its own.
+    // A group of Kafka's own makes it create a topic of its own.
     crate::support::wait_for(
         "__consumer_offsets is there",
         std::time::Duration::from_secs(60),
@@ -368,13 +368,32 @@ fn three_brokers_are_asked_for_their_own_partitions() {
     leaders.dedup();
     assert_eq!(leaders, [1, 2, 3]);
 
-    // Replication 1 on the broker that goes: its partition has no leader then.
+    let single = name("single");
+    topics(
+        &kafka,
+        &["create", &single, "--partitions", "3", "--replication", "1"],
+    )
+    .success();
     kafka.stop(2);
     let told = json(&kafka, &["describe", &topic]);
     let told = &told["topics"][0];
     assert_eq!(told["records_at_most"], 600, "the others lead now");
     assert_eq!(told["under_replicated"], 6);
     assert_eq!(told["partitions"][0]["offline"], serde_json::json!([3]));
+
+    let started = barnabas::clock::now();
+    let run = topics(&kafka, &["describe", &single, "--json"])
+        .success()
+        .says("1 partition without a leader");
+    assert!(
+        started.elapsed() < std::time::Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    let told: serde_json::Value = serde_json::from_str(run.text()).expect("it prints JSON");
+    let told = &told["topics"][0];
+    assert_eq!(told["without_leader"], 1);
+    assert!(told["records_at_most"].is_null(), "it is not known: {told}");
 }
 
 #[test]
