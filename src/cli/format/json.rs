@@ -179,15 +179,16 @@ impl Escaper {
 
     /// Writes the escaped chunk to the buffer and returns its length.
     fn escape(&mut self, chunk: &[u8], masks: &[u64; BLOCKS]) -> usize {
+        let escaped = &mut self.escaped[..];
         let (mut from, mut to) = (0, 0);
-        for (block, &mask) in masks.iter().enumerate() {
+        for (block, &mask) in masks[..chunk.len().div_ceil(BLOCK)].iter().enumerate() {
             let mut mask = mask;
             while mask != 0 {
                 let at = block * BLOCK + mask.trailing_zeros() as usize;
-                to = self.copy(chunk, from, at, to);
+                to = copy(chunk, from, at, escaped, to);
                 let byte = chunk[at];
                 let escape = ESCAPES[usize::from(byte & 0x7f)];
-                self.escaped[to..to + 2].copy_from_slice(&[b'\\', escape]);
+                escaped[to..to + 2].copy_from_slice(&[b'\\', escape]);
                 to += 2;
                 if escape == b'u' {
                     const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -197,32 +198,37 @@ impl Escaper {
                         HEX[usize::from(byte >> 4)],
                         HEX[usize::from(byte & 15)],
                     ];
-                    self.escaped[to..to + 4].copy_from_slice(&digits);
+                    escaped[to..to + 4].copy_from_slice(&digits);
                     to += 4;
                 }
                 from = at + 1;
                 mask &= mask - 1;
             }
         }
-        self.copy(chunk, from, chunk.len(), to)
+        copy(chunk, from, chunk.len(), escaped, to)
     }
+}
 
-    /// Copies `chunk[from..until]` to `to`, and returns where it ends.
-    #[inline]
-    fn copy(&mut self, chunk: &[u8], mut from: usize, until: usize, mut to: usize) -> usize {
-        let end = to + (until - from);
-        while from < until {
-            if let Some(step) = chunk.get(from..from + STEP) {
-                self.escaped[to..to + STEP].copy_from_slice(step);
-            } else {
-                self.escaped[to..end].copy_from_slice(&chunk[from..until]);
-                break;
+/// Copies `chunk[from..until]` to `escaped[to..]`, and returns where it ends.
+#[inline]
+fn copy(chunk: &[u8], from: usize, until: usize, escaped: &mut [u8], to: usize) -> usize {
+    let end = to + (until - from);
+    // Most runs are short; a step of fixed size is two instructions, where a copy of unknown size is a call.
+    match (chunk.get(from..from + STEP), escaped.get_mut(to..to + STEP)) {
+        (Some(step), Some(target)) => {
+            target.copy_from_slice(step);
+            if until - from > STEP {
+                copy_rest(&chunk[from + STEP..until], &mut escaped[to + STEP..end]);
             }
-            from += STEP;
-            to += STEP;
         }
-        end
+        _ => copy_rest(&chunk[from..until], &mut escaped[to..end]),
     }
+    end
+}
+
+#[inline(never)]
+fn copy_rest(from: &[u8], to: &mut [u8]) {
+    to.copy_from_slice(from);
 }
 
 /// What stands behind the backslash, for the bytes that need one.
