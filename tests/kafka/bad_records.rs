@@ -26,8 +26,8 @@ fn a_record_too_large_is_refused_by_line_number_and_the_rest_goes_out() {
         input.extend((8..=2_000).flat_map(|n| format!("line {n}\n").into_bytes()));
         produce(kafka, &topic, &["-z", codec], &input)
             .code(3)
-            .says("7")
-            .says("large")
+            .says("line 7")
+            .says("20000 bytes")
             .says(&topic);
         let expected: String = (1..=2_000)
             .filter(|n| *n != 7)
@@ -60,7 +60,7 @@ fn a_line_of_50_mb_is_refused_where_the_topic_does_not_take_it() {
     produce(kafka, &topic, &[], &input)
         .code(3)
         .says("line 2")
-        .says("large");
+        .says("50000000 bytes");
     assert_eq!(
         consume(kafka, &topic, &["-q", "-e"]).success().text(),
         "before\nafter\n"
