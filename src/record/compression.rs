@@ -7,7 +7,8 @@ use std::io::Read;
 use flate2::{Compress, Crc, FlushCompress, Status};
 use lz4_flex::block::CompressTable;
 use structured_zstd::decoding::errors::{
-    DecodeBlockContentError, DecodeBufferError, DecompressBlockError, ExecuteSequencesError, FrameDecoderError,
+    DecodeBlockContentError, DecodeBufferError, DecompressBlockError, ExecuteSequencesError,
+    FrameDecoderError,
 };
 use structured_zstd::decoding::{ContentChecksum, FrameContentSize, FrameDecoder, read_frame_content_size};
 use structured_zstd::encoding::{CompressionLevel, FrameCompressor};

@@ -189,10 +189,16 @@ fn a_zstd_frame_without_its_size_is_read_however_far_it_expands() {
     let frame = include_bytes!("undeclared.zst");
     let line = |n: usize| format!("key-{}\tvalue {n} {}\n", n % 17, "abc".repeat(n % 101));
     let expected: String = (0..150).map(line).collect();
-    let mut decompressor = Decompressor::new(1 << 20);
-    assert_eq!(decompressor.decompress(Codec::Zstd, frame).unwrap(), expected.as_bytes());
-    let mut decompressor = Decompressor::new(20_000);
-    assert!(decompressor.decompress(Codec::Zstd, frame).is_err(), "beyond the limit");
+    let mut decompressor = super::super::compression::Decompressor::new(1 << 20);
+    assert_eq!(
+        decompressor.decompress(Codec::Zstd, frame).unwrap(),
+        expected.as_bytes()
+    );
+    let mut decompressor = super::super::compression::Decompressor::new(20_000);
+    assert!(
+        decompressor.decompress(Codec::Zstd, frame).is_err(),
+        "beyond the limit"
+    );
 }
 
 #[test]
