@@ -139,9 +139,14 @@ fn nulls_and_headers_of_ours_reach_java_as_they_are() {
 fn nulls_and_headers_of_java_and_kcat_are_printed_as_kcat_prints_them() {
     const FORMAT: &str = "%p %o %T [%k] %K [%s] %S [%h]\\n";
     let Some(kafka) = Kafka::shared() else { return };
+    let mut records = difficult_records();
+    for (_, value) in records.iter_mut().flat_map(|record| &mut record.headers) {
+        // kcat prints a header's value up to its first NUL only.
+        value.iter_mut().for_each(|value| value.retain(|byte| *byte != 0));
+    }
     for (codec, _) in CODECS {
         let topic = kafka.topic(&format!("nulls-{codec}"), 3);
-        java_writes(kafka, &topic, codec, &difficult_records());
+        java_writes(kafka, &topic, codec, &records);
         let kcat_args = [
             "-b",
             &kafka.bootstrap(),
