@@ -122,6 +122,15 @@ impl Cluster {
         }))
     }
 
+    /// Connects to these brokers beside other work, so that the connections are there when they are needed.
+    pub fn warm_up(&self, brokers: impl IntoIterator<Item = i32>, lane: Lane) {
+        for broker in brokers {
+            let cluster = self.clone();
+            // Whoever needs the connection sees why it cannot be made.
+            tokio::spawn(async move { drop(cluster.connection(Node::Broker(broker), lane).await) });
+        }
+    }
+
     /// Asks and, where trying again may help, asks again until `--timeout` is over.
     /// Error codes inside the answer are the caller's.
     ///
@@ -292,7 +301,10 @@ impl Task {
                     .map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
                 let prepared = Arc::clone(&self.prepared);
                 self.attempts.spawn(async move {
-                    tokio::time::sleep(delay).await;
+                    // A sleep of no time is one of a millisecond.
+                    if !delay.is_zero() {
+                        tokio::time::sleep(delay).await;
+                    }
                     (id, open_any(addresses, &prepared).await)
                 });
             }

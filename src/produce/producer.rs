@@ -367,7 +367,9 @@ impl Task {
             Done::Refreshed(result) => {
                 self.refreshing = false;
                 let view = self.cluster.view();
-                if let Err(error) = result {
+                if let Err(error) = result
+                    && !matches!(error, Error::Closed)
+                {
                     tracing::warn!("cannot get metadata: {error}");
                 }
                 // Still no leader: the delivery timeout ends the wait.
