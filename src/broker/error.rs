@@ -196,6 +196,15 @@ impl Error {
         self.code() == Some(ResponseError::OffsetOutOfRange)
     }
 
+    /// Whether the brokers do not know the topic or partition, which for a moment may be an answer of the past.
+    #[must_use]
+    pub fn is_unknown_topic(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(ResponseError::UnknownTopicOrPartition | ResponseError::UnknownTopicId)
+        )
+    }
+
     /// Kafka's error code, if it was one.
     #[must_use]
     pub fn code(&self) -> Option<ResponseError> {
