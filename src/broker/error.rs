@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_protocol::error::ResponseError;
+pub use kafka_protocol::error::ResponseError;
 use rskafka::messenger::RequestError;
 
 use super::settings::HostPort;

@@ -36,7 +36,8 @@ pub struct Places {
 }
 
 impl Places {
-    fn push(&mut self, place: u64) {
+    /// The place of the next record.
+    pub(super) fn push(&mut self, place: u64) {
         match self.runs.last_mut() {
             Some((first, count)) if *first + u64::from(*count) == place => *count += 1,
             _ => self.runs.push((place, 1)),

@@ -31,8 +31,13 @@ pub(crate) async fn run(
     let read_committed = settings.isolation == Isolation::ReadCommitted;
     let cluster = Cluster::new(brokers)?;
     let data = output.data().context("cannot write to standard output")?;
-    let partitions = partitions(&cluster, &settings).await?;
-    let cursors = cursors(&cluster, &settings, partitions, read_committed, output).await?;
+    let cursors = tokio::select! {
+        cursors = async {
+            let partitions = partitions(&cluster, &settings).await?;
+            cursors(&cluster, &settings, partitions, read_committed, output).await
+        } => cursors?,
+        () = interrupts.next() => return Ok(Exit::Interrupted),
+    };
     let fetcher = Fetcher::start(cluster, cursors, settings.fetch, read_committed);
     let reader = Reading {
         printer: Printer::new(settings.print, settings.null_text),
