@@ -6,6 +6,7 @@
 //! - [`produce`]: from records to acknowledged batches;
 //! - [`fetch`]: from positions to fetched batches;
 //! - [`cli`]: the command line: flags, settings, output, a file per command;
+//! - [`shutdown`]: signals;
 //! - [`clock`]: the only door to time and randomness.
 
 pub mod broker;
@@ -14,3 +15,4 @@ pub mod clock;
 pub mod fetch;
 pub mod produce;
 pub mod record;
+pub mod shutdown;

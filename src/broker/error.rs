@@ -172,6 +172,21 @@ impl Error {
         matches!(self, Self::Unreachable { .. })
     }
 
+    /// Whether the record itself is at fault, and not the brokers, the network or a right.
+    #[must_use]
+    pub fn is_of_a_record(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                ResponseError::MessageTooLarge
+                    | ResponseError::RecordListTooLarge
+                    | ResponseError::InvalidRecord
+                    | ResponseError::InvalidTimestamp
+                    | ResponseError::CorruptMessage
+            )
+        )
+    }
+
     /// Kafka's error code, if it was one.
     #[must_use]
     pub fn code(&self) -> Option<ResponseError> {

@@ -9,11 +9,13 @@ pub mod cluster;
 pub mod connection;
 pub mod error;
 pub mod metadata;
+pub mod offsets;
 mod peer;
 pub(crate) mod produce;
 mod request;
 pub mod resolve;
 mod sasl;
+mod scram;
 pub mod settings;
 mod stream;
 mod tls;
@@ -21,3 +23,4 @@ mod token;
 
 pub use cluster::{Cluster, Lane, Node};
 pub use error::Error;
+pub(crate) use produce::max_message_bytes;

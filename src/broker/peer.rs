@@ -46,9 +46,9 @@ pub enum PeerProblem {
         "no authority that we trust signed its certificate (ssl.ca.location names the file of those to trust)"
     )]
     UnknownAuthority,
-    /// The certificate of an authority used as a broker's.
+    /// The certificate of an authority used as a broker's, and not named as trusted.
     #[error(
-        "its certificate is an authority's own (CA:TRUE), which must not stand for a host: the broker needs one signed by it"
+        "its certificate is an authority's own (CA:TRUE) and not one that we trust: to trust it, ssl.ca.location must name it"
     )]
     AuthorityAsHost,
     /// X.509 before version 3.

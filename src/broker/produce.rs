@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::{
+    DescribeConfigsRequest, InitProducerIdRequest, ProduceRequest, ProduceResponse,
+};
 
 use super::cluster::{Cluster, Node};
 use super::connection::{Connection, Pending};
 use super::error::Error;
-use super::request::topic_name;
+use super::request::{text, topic_name};
 use crate::record::Identity;
 
 /// A batch on its way.
@@ -134,7 +137,12 @@ fn failed(error: Error) -> Sent {
 /// # Errors
 /// Those of [`Cluster::ask`], and the broker's refusal.
 pub(crate) async fn init_producer_id(cluster: &Cluster) -> Result<Identity, Error> {
-    let request = InitProducerIdRequest::default().with_transaction_timeout_ms(i32::MAX);
+    let request = InitProducerIdRequest::default()
+        // Its default is an empty name, not none.
+        .with_transactional_id(None)
+        .with_transaction_timeout_ms(i32::MAX)
+        .with_producer_id((-1).into())
+        .with_producer_epoch(-1);
     cluster
         .retry(|| async {
             let response = cluster.ask(Node::Any, &request).await?;
@@ -148,4 +156,22 @@ pub(crate) async fn init_producer_id(cluster: &Cluster) -> Result<Identity, Erro
             }
         })
         .await
+}
+
+/// How large a batch the topic takes, in bytes (`max.message.bytes`). `None` if we may not know.
+///
+/// # Errors
+/// Those of [`Cluster::ask`].
+pub(crate) async fn max_message_bytes(cluster: &Cluster, topic: &str) -> Result<Option<usize>, Error> {
+    const TOPIC: i8 = 2;
+    const NAME: &str = "max.message.bytes";
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(TOPIC)
+        .with_resource_name(text(topic))
+        .with_configuration_keys(Some(vec![text(NAME)]));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+    let response = cluster.ask(Node::Any, &request).await?;
+    let result = response.results.iter().find(|result| result.error_code == 0);
+    let config = result.and_then(|result| result.configs.iter().find(|config| config.name.as_str() == NAME));
+    Ok(config.and_then(|config| config.value.as_ref()?.parse().ok()))
 }

@@ -1,28 +1,19 @@
 //! SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER over one connection.
 //!
 //! `rskafka` has `do_sasl` for this, which drops what people and reconnects need: the broker's own words when it
-//! refuses, and how long the session may last (KIP-368). So the steps are here, and only SCRAM's arithmetic is `rsasl`'s.
+//! refuses, and how long the session may last (KIP-368).
 
-use std::io::Cursor;
 use std::time::Duration;
 
-use rsasl::config::SASLConfig;
-use rsasl::mechname::Mechname;
-use rsasl::prelude::{SASLClient, SessionError};
 use rskafka::messenger::{Messenger, RequestError};
 use rskafka::protocol::error::Error as ApiError;
 use rskafka::protocol::messages::{SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::scram::{self, Hash, ScramError};
 use super::settings::{Login, SaslSettings};
 use super::token::{self, TokenError};
-
-/// The fewest PBKDF2 iterations taken from a broker, Kafka's own minimum: fewer would make the password easy to guess
-/// for whoever poses as the broker.
-const MIN_ITERATIONS: u32 = 4_096;
-
-/// The most, about half a second of one processor: more is an attack on the client, or a slip.
-const MAX_ITERATIONS: u32 = 1_000_000;
+use crate::clock;
 
 /// Authentication failed.
 #[derive(Debug, thiserror::Error)]
@@ -77,12 +68,12 @@ pub enum SaslError {
         mechanism: &'static str,
     },
     /// The broker's messages make no sense.
-    #[error("the broker's part of {mechanism} is not as it must be: {why}")]
+    #[error("the broker's part of {mechanism} is not as it must be")]
     Protocol {
         /// As `sasl.mechanism` has it.
         mechanism: &'static str,
         /// What is wrong.
-        why: String,
+        source: ScramError,
     },
     /// A user name or password that cannot be sent.
     #[error("{property} {why}")]
@@ -162,10 +153,15 @@ where
             exchange.handshake().await?;
             exchange.plain(login).await
         }
-        SaslSettings::ScramSha256(login) | SaslSettings::ScramSha512(login) => {
+        SaslSettings::ScramSha256(login) => {
             check(login)?;
             exchange.handshake().await?;
-            exchange.scram(login).await
+            exchange.scram(login, Hash::Sha256).await
+        }
+        SaslSettings::ScramSha512(login) => {
+            check(login)?;
+            exchange.handshake().await?;
+            exchange.scram(login, Hash::Sha512).await
         }
     }
 }
@@ -260,63 +256,23 @@ where
         Ok(lifetime(&answer))
     }
 
-    async fn scram(&self, login: &Login) -> Result<Option<Duration>, SaslError> {
-        let mut session = self.scram_session(login)?;
-        let mut message = Cursor::new(Vec::new());
-        session
-            .step(None, &mut message)
-            .map_err(|error| self.scram_error(login, &error))?;
-        let server_first = self.send(message.into_inner(), &user(login)).await?.auth_bytes.0;
-        check_iterations(&server_first).map_err(|why| SaslError::Protocol {
-            mechanism: self.mechanism,
-            why,
-        })?;
-
-        let mut message = Cursor::new(Vec::new());
-        session
-            .step(Some(&server_first), &mut message)
-            .map_err(|error| self.scram_error(login, &error))?;
-        let answer = self.send(message.into_inner(), &user(login)).await?;
-
-        // The broker's proof; nothing is to be sent any more.
-        let mut nothing = Cursor::new(Vec::new());
-        let state = session
-            .step(Some(&answer.auth_bytes.0), &mut nothing)
-            .map_err(|error| self.scram_error(login, &error))?;
-        if !state.is_finished() {
-            return Err(SaslError::Protocol {
-                mechanism: self.mechanism,
-                why: "it does not end".to_owned(),
-            });
-        }
-        Ok(lifetime(&answer))
-    }
-
-    fn scram_session(&self, login: &Login) -> Result<rsasl::prelude::Session, SaslError> {
-        let failed = |why: String| SaslError::Protocol {
-            mechanism: self.mechanism,
-            why,
-        };
-        let config = SASLConfig::with_credentials(None, login.username.clone(), login.password.clone())
-            .map_err(|error| failed(error.to_string()))?;
-        let name = Mechname::parse(self.mechanism.as_bytes()).map_err(|error| failed(error.to_string()))?;
-        SASLClient::new(config)
-            .start_suggested(&[name])
-            .map_err(|error| failed(error.to_string()))
-    }
-
-    fn scram_error(&self, login: &Login, error: &SessionError) -> SaslError {
-        let mechanism = self.mechanism;
-        match error {
-            SessionError::MutualAuthenticationFailed => SaslError::Impostor {
+    async fn scram(&self, login: &Login, hash: Hash) -> Result<Option<Duration>, SaslError> {
+        let (mechanism, who) = (self.mechanism, user(login));
+        let (first, message) = scram::begin(hash, &login.username, nonce());
+        let answer = self.send(message.into_bytes(), &who).await?;
+        let (last, message) = first
+            .answer(&answer.auth_bytes.0, &login.password)
+            .map_err(|source| SaslError::Protocol { mechanism, source })?;
+        let answer = self.send(message.into_bytes(), &who).await?;
+        last.check(&answer.auth_bytes.0).map_err(|error| match error {
+            ScramError::Proof => SaslError::Impostor {
                 user: login.username.clone(),
                 mechanism,
             },
-            other => SaslError::Protocol {
-                mechanism,
-                why: other.to_string(),
-            },
-        }
+            ScramError::Refused(why) => SaslError::Refused { who, mechanism, why },
+            source => SaslError::Protocol { mechanism, source },
+        })?;
+        Ok(lifetime(&answer))
     }
 
     async fn oauth_bearer(&self, token: &str) -> Result<Option<Duration>, SaslError> {
@@ -356,25 +312,14 @@ fn user(login: &Login) -> String {
     format!("user '{}'", login.username)
 }
 
+/// 192 random bits for SCRAM.
+fn nonce() -> String {
+    (0..3).map(|_| format!("{:016x}", clock::random())).collect()
+}
+
 fn lifetime(answer: &SaslAuthenticateResponse) -> Option<Duration> {
     let millis = u64::try_from(answer.session_lifetime_ms?.0).ok()?;
     (millis > 0).then(|| Duration::from_millis(millis))
-}
-
-/// `r=…,s=…,i=4096`
-fn check_iterations(server_first: &[u8]) -> Result<(), String> {
-    let iterations = server_first
-        .split(|&byte| byte == b',')
-        .find_map(|part| part.strip_prefix(b"i="))
-        .and_then(|digits| std::str::from_utf8(digits).ok())
-        .and_then(|digits| digits.parse::<u32>().ok());
-    match iterations {
-        None => Err("it names no iteration count".to_owned()),
-        Some(count) if (MIN_ITERATIONS..=MAX_ITERATIONS).contains(&count) => Ok(()),
-        Some(count) => Err(format!(
-            "{count} iterations are not within {MIN_ITERATIONS} to {MAX_ITERATIONS}"
-        )),
-    }
 }
 
 /// `{"status":"invalid_token","scope":"…"}` → `invalid_token, scope …`
@@ -395,43 +340,4 @@ fn oauth_status(challenge: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn iterations_out_of_bounds_are_refused() {
-        assert_eq!(check_iterations(b"r=abc,s=c2FsdA==,i=4096"), Ok(()));
-        assert!(check_iterations(b"r=abc,s=c2FsdA==,i=1").is_err());
-        assert!(check_iterations(b"r=abc,s=c2FsdA==,i=4294967295").is_err());
-        assert!(check_iterations(b"r=abc,s=c2FsdA==").is_err());
-    }
-
-    #[test]
-    fn the_status_of_a_refused_token_is_shown() {
-        assert_eq!(oauth_status(br#"{"status":"invalid_token"}"#), "invalid_token");
-        assert_eq!(
-            oauth_status(br#"{"status":"insufficient_scope","scope":"kafka"}"#),
-            "insufficient_scope, it needs scope kafka"
-        );
-        assert_eq!(oauth_status(b"\xff"), "without a reason");
-    }
-
-    #[test]
-    fn credentials_that_cannot_be_sent_are_refused_by_name() {
-        let login = Login {
-            username: "a\0b".to_owned(),
-            password: "secret".to_owned(),
-        };
-        let error = check(&login).unwrap_err().to_string();
-        assert_eq!(error, "sasl.username holds a NUL character");
-    }
-
-    #[test]
-    fn neither_password_nor_command_shows_in_debug() {
-        let login = Login {
-            username: "ann".to_owned(),
-            password: "hunter2".to_owned(),
-        };
-        assert!(!format!("{login:?} {:?}", SaslSettings::Plain(login.clone())).contains("hunter2"));
-    }
-}
+mod tests;

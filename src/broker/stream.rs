@@ -118,15 +118,6 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What was being done.
-    pub(crate) fn phase(&self) -> Phase {
-        match self {
-            Self::Resolve { .. } => Phase::Resolve,
-            Self::Connect { .. } => Phase::Connect,
-            Self::Name { .. } | Self::Tls { .. } => Phase::Tls,
-        }
-    }
-
     /// Whether the same settings cannot lead to success later.
     pub(crate) fn is_lasting(&self) -> bool {
         match self {

@@ -5,18 +5,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use self::verify::Verifier;
 use super::settings::TlsSettings;
+
+mod verify;
 
 /// Where systems keep the authorities they trust, each as one PEM file.
 const SYSTEM_ROOTS: [&str; 6] = [
@@ -145,25 +145,18 @@ impl TlsConnector {
     pub(crate) fn prepare(settings: &TlsSettings) -> Result<Self, TlsSettingsError> {
         check_processor()?;
         let provider = Arc::new(rustls_graviola::default_provider());
-        let setup = |source| TlsSettingsError::Setup { source };
-        let roots = Arc::new(roots(settings)?);
+        let Trust { roots, named } = trust(settings)?;
+        let verifier = Verifier {
+            roots,
+            named,
+            provider: Arc::clone(&provider),
+            skip_host_check: settings.skip_host_check,
+        };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(setup)?;
-        let builder = if settings.skip_host_check {
-            let verifier = AnyHost {
-                roots,
-                provider: Arc::clone(&provider),
-            };
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier))
-        } else {
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
-                .build()
-                .map_err(|error| setup(rustls::Error::General(error.to_string())))?;
-            builder.with_webpki_verifier(verifier)
-        };
+            .map_err(|source| TlsSettingsError::Setup { source })?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         let identity = identity(settings, &provider)?;
         let presents_certificate = identity.is_some();
         let config = match identity {
@@ -231,13 +224,21 @@ fn require(features: &[(&str, bool)]) -> Result<(), TlsSettingsError> {
     })
 }
 
-fn roots(settings: &TlsSettings) -> Result<RootCertStore, TlsSettingsError> {
-    let mut store = RootCertStore::empty();
+/// Whom to trust.
+struct Trust {
+    roots: RootCertStore,
+    /// The certificates that the user named one by one, as opposed to a system's hundred.
+    named: Vec<CertificateDer<'static>>,
+}
+
+fn trust(settings: &TlsSettings) -> Result<Trust, TlsSettingsError> {
+    let mut roots = RootCertStore::empty();
     if let Some(path) = &settings.ca {
         let property = "ssl.ca.location";
-        for (index, certificate) in certificates(property, path)?.into_iter().enumerate() {
-            store
-                .add(certificate)
+        let named = certificates(property, path)?;
+        for (index, certificate) in named.iter().enumerate() {
+            roots
+                .add(certificate.clone())
                 .map_err(|source| TlsSettingsError::Authority {
                     property,
                     path: path.clone(),
@@ -245,7 +246,7 @@ fn roots(settings: &TlsSettings) -> Result<RootCertStore, TlsSettingsError> {
                     source,
                 })?;
         }
-        return Ok(store);
+        return Ok(Trust { roots, named });
     }
     let (property, path) = match &settings.system_ca {
         Some(path) => ("SSL_CERT_FILE", path.as_path()),
@@ -259,13 +260,16 @@ fn roots(settings: &TlsSettings) -> Result<RootCertStore, TlsSettingsError> {
         },
     };
     // A system's bundle may hold an oddity that is none of the user's making: it is left out.
-    let (usable, _odd) = store.add_parsable_certificates(certificates(property, path)?);
+    let (usable, _odd) = roots.add_parsable_certificates(certificates(property, path)?);
     if usable == 0 {
         return Err(TlsSettingsError::NoSystemRoots {
             looked_at: path.display().to_string(),
         });
     }
-    Ok(store)
+    Ok(Trust {
+        roots,
+        named: Vec::new(),
+    })
 }
 
 /// The client's certificate and key, checked to belong together.
@@ -368,59 +372,6 @@ fn hint(bytes: &[u8]) -> &'static str {
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     memchr::memmem::find(haystack, needle).is_some()
-}
-
-/// Checks everything about a certificate but the name it is for.
-#[derive(Debug)]
-struct AnyHost {
-    roots: Arc<RootCertStore>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for AnyHost {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _host: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
-            &self.roots,
-            intermediates,
-            now,
-            self.provider.signature_verification_algorithms.all,
-        )?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }
 
 #[cfg(test)]

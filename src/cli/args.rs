@@ -143,7 +143,7 @@ pub(crate) struct CompletionsArgs {
 /// Print help for a command or a topic
 #[derive(Debug, Args)]
 pub(crate) struct HelpArgs {
-    /// A command (produce, "topics create", …) or a topic: offsets, formats, properties, config, exit-codes
+    /// A command (produce, "topics create", …) or a topic: offsets, formats, properties, config-file, exit-codes
     #[arg(value_name = "COMMAND OR TOPIC")]
     pub(crate) topic: Vec<String>,
 }

@@ -7,6 +7,7 @@ mod file;
 mod layers;
 mod offsets;
 mod produce;
+mod refusal;
 mod table;
 mod topics;
 mod values;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub use consume::{ConsumeSettings, FetchLimits, Isolation};
 pub(crate) use layers::{Given, Origin};
 pub use offsets::Start;
-pub use produce::{Batching, Cut, Input, OwnedHeader, ProduceSettings};
+pub use produce::{Batching, Cut, OwnedHeader, ProduceSettings};
 pub(crate) use table::{ROWS, Row, Secrecy, Unit};
 pub use topics::{AlterTopics, CreateTopics, TopicsAction, TopicsSettings};
 
@@ -70,7 +71,7 @@ impl Environment {
             .variables
             .keys()
             .filter(|name| name.starts_with("BARNABAS_") && !known.contains(name));
-        let near = |name| known.iter().find(|known| table::distance(name, known) == 1);
+        let near = |name| known.iter().find(|known| refusal::distance(name, known) == 1);
         names
             .filter_map(|name| {
                 Some(format!(

@@ -6,3 +6,5 @@ pub mod input;
 pub mod partitioner;
 pub mod producer;
 pub mod queue;
+pub mod reader;
+pub mod tally;

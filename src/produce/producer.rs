@@ -82,7 +82,7 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Starts the task; the producer id is asked for with the first batch.
+    /// Starts the task, which asks for a producer id at once.
     #[must_use]
     pub fn start(cluster: Cluster, settings: ProducerSettings) -> Self {
         let (inbox, submits) = mpsc::channel(INBOX);
@@ -96,9 +96,9 @@ impl Producer {
             pool: Pool::new(),
             to_compress: VecDeque::new(),
             next_batch: 0,
+            identity: None,
             identifying: false,
             refreshing: false,
-            connecting: 0,
         };
         tokio::spawn(task.run(submits));
         Self { inbox }
@@ -178,13 +178,16 @@ struct Task {
     pool: Pool<(PartitionId, u64)>,
     to_compress: VecDeque<Job<(PartitionId, u64)>>,
     next_batch: u64,
+    /// The producer id that was got last.
+    identity: Option<Identity>,
     identifying: bool,
     refreshing: bool,
-    connecting: usize,
 }
 
 impl Task {
     async fn run(mut self, mut submits: mpsc::Receiver<Submit>) {
+        // Before the first batch comes, which spares it the wait.
+        self.ask_for_identity();
         let mut open = true;
         while open || !self.queues.values().all(Queue::is_empty) {
             let wake = self.next_wake();
@@ -314,7 +317,18 @@ impl Task {
     }
 
     fn identify(&mut self) {
-        if self.identifying || !self.queues.values().any(Queue::needs_identity) {
+        let mut lacking = false;
+        for queue in self.queues.values_mut().filter(|queue| queue.needs_identity()) {
+            // One id serves all partitions, as sequences are per partition, but for one whose sequence is lost.
+            lacking |= !self.identity.is_some_and(|identity| queue.identify(identity));
+        }
+        if lacking {
+            self.ask_for_identity();
+        }
+    }
+
+    fn ask_for_identity(&mut self) {
+        if self.identifying {
             return;
         }
         self.identifying = true;
@@ -342,12 +356,7 @@ impl Task {
             Done::Identity(result) => {
                 self.identifying = false;
                 match result {
-                    Ok(identity) => {
-                        // A new id serves all partitions that need one: sequences are per partition.
-                        for queue in self.queues.values_mut().filter(|queue| queue.needs_identity()) {
-                            queue.identify(identity);
-                        }
-                    }
+                    Ok(identity) => self.identity = Some(identity),
                     Err(error) => self.give_up_where(&error, Queue::needs_identity),
                 }
             }
@@ -366,7 +375,6 @@ impl Task {
                 }
             }
             Done::Connected(broker, result) => {
-                self.connecting -= 1;
                 let entry = self.brokers.entry(broker).or_default();
                 entry.connecting = false;
                 match result {
@@ -450,7 +458,6 @@ impl Task {
         else {
             entry.connecting = true;
             entry.connection = None;
-            self.connecting += 1;
             let cluster = self.cluster.clone();
             self.jobs.spawn(async move {
                 Done::Connected(

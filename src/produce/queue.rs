@@ -6,8 +6,10 @@
 //!    repeat is recognised by the broker.
 //! 2. After a failure nothing more is sent until all that is in flight has been answered; then the oldest goes first.
 //!    What was behind the failed one was refused as a gap, and waits in its place.
-//! 3. A batch that is given up without having been written leaves its numbers to those behind it.
-//! 4. A batch that is given up and may have been written, or numbers that the broker does not know any more,
+//! 3. While a batch's fate is unknown, no more than four later ones are ever sent: the broker remembers the last
+//!    five, and would take a repeat of an older one for a gap.
+//! 4. A batch that is given up without having been written leaves its numbers to those behind it.
+//! 5. A batch that is given up and may have been written, or numbers that the broker does not know any more,
 //!    need a new producer id.
 
 use std::collections::VecDeque;
@@ -29,6 +31,8 @@ pub struct Item<T> {
     pub ordinal: u64,
     /// Its base sequence, once sent.
     pub sequence: Option<i32>,
+    /// The number of its first send among all sends, with its sequence.
+    position: u64,
     /// When it was pushed.
     pub since: Instant,
     /// Whether a try's outcome was never learnt, so that it may have been written.
@@ -69,8 +73,11 @@ pub enum Settled<T> {
 #[derive(Debug)]
 pub struct Queue<T> {
     identity: Option<Identity>,
+    /// The producer id that was given up last.
+    retired: Option<Identity>,
     next_sequence: i32,
     next_ordinal: u64,
+    next_position: u64,
     waiting: VecDeque<Item<T>>,
     in_flight: VecDeque<Item<T>>,
     recovering: bool,
@@ -85,8 +92,10 @@ impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
             identity: None,
+            retired: None,
             next_sequence: 0,
             next_ordinal: 0,
+            next_position: 0,
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
             recovering: false,
@@ -107,6 +116,7 @@ impl<T> Queue<T> {
             records,
             ordinal,
             sequence: None,
+            position: 0,
             since: now,
             maybe_written: false,
         });
@@ -119,6 +129,7 @@ impl<T> Queue<T> {
             records,
             ordinal,
             sequence: None,
+            position: 0,
             since,
             maybe_written: false,
         };
@@ -142,12 +153,14 @@ impl<T> Queue<T> {
         !self.waiting.is_empty() && self.identity.is_none()
     }
 
-    /// Takes a fresh producer id into use.
-    pub fn identify(&mut self, identity: Identity) {
-        if self.identity.is_none() {
+    /// Takes a producer id into use, if it is not the one whose sequence was lost. Returns whether it did.
+    pub fn identify(&mut self, identity: Identity) -> bool {
+        let fit = self.identity.is_none() && self.retired != Some(identity);
+        if fit {
             self.identity = Some(identity);
             self.next_sequence = 0;
         }
+        fit
     }
 
     /// When the oldest waiting batch may be sent, if only the time stands against it.
@@ -164,6 +177,19 @@ impl<T> Queue<T> {
         self.identity.is_none()
             || self.in_flight.len() >= MAX_IN_FLIGHT
             || (self.recovering && !self.in_flight.is_empty())
+            || self.is_window_full()
+    }
+
+    /// Rule 3. A repeat is not a later one.
+    fn is_window_full(&self) -> bool {
+        let is_repeat = self.waiting.front().is_some_and(|item| item.sequence.is_some());
+        let unsettled = self
+            .in_flight
+            .iter()
+            .chain(&self.waiting)
+            .filter(|item| item.sequence.is_some());
+        let oldest = unsettled.map(|item| item.position).min();
+        !is_repeat && oldest.is_some_and(|oldest| self.next_position - oldest >= MAX_IN_FLIGHT as u64)
     }
 
     /// The batch that [`send`](Self::send) would send now.
@@ -184,6 +210,8 @@ impl<T> Queue<T> {
         self.not_before = None;
         if item.sequence.is_none() {
             item.sequence = Some(self.next_sequence);
+            item.position = self.next_position;
+            self.next_position += 1;
             self.next_sequence = after(self.next_sequence, item.records);
         }
         self.in_flight.push_back(item);
@@ -313,7 +341,7 @@ impl<T> Queue<T> {
         if self.reset {
             self.reset = false;
             self.renumber = None;
-            self.identity = None;
+            self.retired = self.identity.take().or(self.retired);
             for item in &mut self.waiting {
                 item.sequence = None;
             }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::time::Duration;
 
 use crate::barnabas_bin::{consume, live, produce};
-use crate::support::{Finished, Kafka, kcat, wait_for};
+use crate::support::{Finished, Kafka, Live, kcat, wait_for};
 
 /// Longest wait for something to arrive while other tests use the machine as well.
 const LIMIT: Duration = Duration::from_secs(100);
@@ -63,10 +63,12 @@ fn read_back(kafka: &Kafka, topic: &str) -> Finished {
         .success()
 }
 
-fn arrived(kafka: &Kafka, topic: &str, count: i64) {
-    wait_for(&format!("{count} records arrive"), LIMIT, || {
-        (kafka.written(topic) >= count).then_some(())
-    });
+fn arrived(kafka: &Kafka, topic: &str, count: i64, producer: &mut Live) {
+    wait_for(
+        &format!("{count} records arrive, or the producer gives up"),
+        LIMIT,
+        || (kafka.written(topic) >= count || producer.ended()).then_some(()),
+    );
 }
 
 #[test]
@@ -78,7 +80,7 @@ fn a_broker_killed_twice_in_mid_produce_loses_doubles_and_reorders_nothing() {
     let mut stdin = producer.take_stdin();
     let writer = std::thread::spawn(move || stdin.write_all(numbered(COUNT).as_bytes()));
     for arrivals in [200_000, 600_000] {
-        arrived(&kafka, &topic, arrivals);
+        arrived(&kafka, &topic, arrivals, &mut producer);
         kafka.kill(0);
         kafka.start(0);
         let there = kafka.written(&topic);
@@ -87,11 +89,9 @@ fn a_broker_killed_twice_in_mid_produce_loses_doubles_and_reorders_nothing() {
             "the kill came too late to prove anything: {there} records were there"
         );
     }
-    writer
-        .join()
-        .expect("no panic")
-        .expect("barnabas reads to the end");
+    let written = writer.join().expect("no panic");
     producer.finish().code(0).says("1000000");
+    written.expect("barnabas reads to the end");
     is_whole(read_back(&kafka, &topic).text(), COUNT);
 }
 
@@ -111,15 +111,13 @@ fn leaders_that_move_in_mid_produce_and_mid_consume_are_followed() {
         let _ = resumed.recv();
         stdin.write_all(&lines.as_bytes()[middle..])
     });
-    arrived(&kafka, &topic, 50_000);
+    arrived(&kafka, &topic, 50_000, &mut producer);
     let leader = kafka.leader(&topic, 0);
     kafka.kill(leader);
     resume.send(()).expect("the writer waits");
-    writer
-        .join()
-        .expect("no panic")
-        .expect("barnabas reads to the end");
+    let written = writer.join().expect("no panic");
     producer.finish().code(0);
+    written.expect("barnabas reads to the end");
     kafka.start(leader);
     is_whole(read_back(&kafka, &topic).text(), COUNT);
 
@@ -143,11 +141,10 @@ fn a_consumer_outlives_a_restart() {
     let topic = kafka.topic("outlived", 1);
     produce(&kafka, &topic, &[], b"before\n").success();
     let mut consumer = live(&kafka, "consume", &topic, &["-q"]);
-    let mut lines = BufReader::new(consumer.take_stdout()).lines();
-    let mut next = || lines.next().expect("it runs on").expect("it prints text");
-    assert_eq!(next(), "before");
+    let lines = consumer.lines();
+    assert_eq!(lines.next(), "before");
     kafka.kill(0);
     kafka.start(0);
     produce(&kafka, &topic, &[], b"after\n").success();
-    assert_eq!(next(), "after");
+    assert_eq!(lines.next(), "after");
 }

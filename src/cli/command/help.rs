@@ -20,7 +20,7 @@ const TOPICS: [(&str, &str, &str); 4] = [
         include_str!("help/formats.txt"),
     ),
     (
-        "config",
+        "config-file",
         "the configuration file, profiles, variables, precedence",
         include_str!("help/config.txt"),
     ),
@@ -80,8 +80,9 @@ fn of_command(path: &[String]) -> Result<String, Usage> {
 /// The table of settings, as people read it.
 fn properties() -> String {
     let mut text = String::from(
-        "Names for -X NAME=VALUE and for the configuration file. The first name of a line is barnabas' own; names of\n\
-         librdkafka follow, with their units. Each has a variable: BARNABAS_ and the first name in capitals, _ for . and -\n\n",
+        "Names for -X NAME=VALUE and for the configuration file. The first name of a line is barnabas' own;\n\
+         names of librdkafka follow, with their units. Each has a variable: BARNABAS_ and the first name in\n\
+         capitals, with _ for . and -\n\n",
     );
     for row in ROWS
         .iter()

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::Usage;
 use super::table::{self, Row, Unit};
+use super::{Usage, refusal};
 
 /// One setting in the file.
 #[derive(Debug)]
@@ -63,13 +63,6 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<File, Usage> {
                     for (key, value) in table {
                         source.entries(key.get_ref(), key, value, entries)?;
                     }
-                    if let Some(entry) = entries.iter().find(|entry| entry.row.name == "profile") {
-                        return Err(Usage(format!(
-                            "{}:{}: a profile cannot name a profile",
-                            path.display(),
-                            entry.line
-                        )));
-                    }
                 }
             }
             _ => source.entries(key.get_ref(), key, value, &mut file.top)?,
@@ -116,8 +109,8 @@ impl Source<'_> {
             }
             return Ok(());
         }
-        let (row, unit) = table::named(name).ok_or_else(|| self.error(key, &table::refusal(name)))?;
-        if row.positional() || row.name == "config" {
+        let (row, unit) = table::named(name).ok_or_else(|| self.error(key, &refusal::refusal(name)))?;
+        if row.positional() || matches!(row.name, "config" | "profile") {
             return Err(self.error(key, &format!("{name} is only for the command line")));
         }
         let values = match value.get_ref() {
@@ -205,8 +198,11 @@ mod tests {
             "c.toml:2: a profile is a table: [profile.NAME]"
         );
         assert_eq!(
-            error("[profile.a]\nprofile = \"b\""),
-            "c.toml:2: a profile cannot name a profile"
+            error(
+                "[profile.a]
+profile = \"b\""
+            ),
+            "c.toml:2: profile is only for the command line"
         );
         assert_eq!(
             error("files = \"a\""),

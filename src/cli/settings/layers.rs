@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::file::{Entry, File};
 use super::table::{self, Row, Secrecy, Unit};
-use super::{Environment, Usage, values};
+use super::{Environment, Usage, refusal, values};
 use crate::cli::args::Flags;
 
 /// Where a value came from.
@@ -74,15 +74,11 @@ impl Layers {
         {
             layers.put(row, unit, values, Origin::File(path.clone(), line))?;
         }
-        // The highest layer with a profile's name says which one, so look there before the profile is laid.
+        // These say which profile, which lies under them. The file itself cannot: TOML takes `profile` for the table.
         let mut above = Self::default();
         above.variables(environment)?;
         above.flags(flags)?;
-        let profile = above
-            .given
-            .get("profile")
-            .or_else(|| layers.given.get("profile"))
-            .cloned();
+        let profile = above.given.get("profile").cloned();
         if let Some(Given { values, origin }) = profile
             && let Some(name) = values.last()
         {
@@ -126,7 +122,7 @@ impl Layers {
             };
             let name = name.trim();
             let (row, unit) =
-                table::named(name).ok_or_else(|| Usage(format!("-X: {}", table::refusal(name))))?;
+                table::named(name).ok_or_else(|| Usage(format!("-X: {}", refusal::refusal(name))))?;
             if row.positional() || matches!(row.name, "config" | "profile") {
                 return Err(Usage(format!(
                     "-X {name}: this is only for the command line ({})",

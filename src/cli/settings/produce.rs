@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Settings, Usage, choice, values, wrong};
 use crate::produce::input::{DEFAULT_MAX_RECORD, InputFormat, InputOptions, Pointer, parse_delimiter};
 use crate::produce::partitioner::Strategy;
+use crate::produce::reader::Source;
 use crate::record::Compression;
 
 /// What `produce` shall do.
@@ -14,7 +15,7 @@ pub struct ProduceSettings {
     /// The topic to publish to.
     pub topic: String,
     /// Read one after the other; never empty.
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<Source>,
     /// How records are cut out of an input.
     pub cut: Cut,
     /// `-H`: headers of every record, before those of an envelope; a null value without `=`.
@@ -39,15 +40,6 @@ pub struct ProduceSettings {
 
 /// A header's name, and its value, which may be null.
 pub type OwnedHeader = (Vec<u8>, Option<Vec<u8>>);
-
-/// Where records are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// Standard input.
-    Stdin,
-    /// A file.
-    File(PathBuf),
-}
 
 /// How records are cut out of an input.
 #[derive(Debug, Clone)]
@@ -134,18 +126,18 @@ impl Settings {
         })
     }
 
-    fn inputs(&self) -> Vec<Input> {
+    fn inputs(&self) -> Vec<Source> {
         let files = self.list("files");
         if files.is_empty() {
-            return vec![Input::Stdin];
+            return vec![Source::Stdin];
         }
         files
             .into_iter()
             .map(|file| {
                 if file == "-" {
-                    Input::Stdin
+                    Source::Stdin
                 } else {
-                    Input::File(PathBuf::from(file))
+                    Source::File(PathBuf::from(file))
                 }
             })
             .collect()

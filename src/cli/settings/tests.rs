@@ -11,14 +11,14 @@ use crate::record::Codec;
 
 /// What is on the command line, in the environment, and in the file.
 #[derive(Default)]
-struct Given3<'a> {
+struct Laid<'a> {
     flags: &'a [(&'static str, &'a str)],
     properties: &'a [&'a str],
     variables: &'a [(&'a str, &'a str)],
     file: &'a str,
 }
 
-impl Given3<'_> {
+impl Laid<'_> {
     fn settings(&self) -> Result<Settings, Usage> {
         let mut flags = Flags::default();
         for (name, value) in self.flags {
@@ -76,7 +76,7 @@ fn the_highest_layer_that_has_a_value_wins_for_every_setting_and_every_set_of_la
             variables.extend(has(2).then_some((variable.as_str(), "variable")));
             let properties: Vec<&str> = with_property.then_some(property.as_str()).into_iter().collect();
             let flags: Vec<(&'static str, &str)> = has(4).then_some((row.name, "flag")).into_iter().collect();
-            let given = Given3 {
+            let given = Laid {
                 flags: &flags,
                 properties: &properties,
                 variables: &variables,
@@ -119,7 +119,7 @@ fn the_highest_layer_that_has_a_value_wins_for_every_setting_and_every_set_of_la
 
 #[test]
 fn librdkafkas_units_are_converted() {
-    let given = Given3 {
+    let given = Laid {
         flags: PRODUCE,
         properties: &[
             "queue.buffering.max.ms=0.5",
@@ -127,7 +127,7 @@ fn librdkafkas_units_are_converted() {
             "message.timeout.ms=300000",
         ],
         file: "socket.timeout.ms = 1500",
-        ..Given3::default()
+        ..Laid::default()
     };
     let settings = given.settings().unwrap();
     let produce = settings.produce().unwrap();
@@ -141,24 +141,25 @@ fn librdkafkas_units_are_converted() {
 }
 
 #[test]
-fn a_profile_can_be_named_in_the_file_and_must_exist() {
-    let file = "profile = \"b\"\n[profile.a]\ntopic = \"of-a\"\n[profile.b]\ntopic = \"of-b\"\n";
+fn a_profile_lies_over_its_file_and_must_exist() {
+    let file = "topic = \"t\"\n[profile.a]\ntopic = \"of-a\"\n[profile.b]\n";
     let text = |flags| {
-        Given3 {
+        Laid {
             flags,
             file,
-            ..Given3::default()
+            ..Laid::default()
         }
         .settings()
         .unwrap()
         .text("topic")
     };
-    assert_eq!(text(&[]).as_deref(), Some("of-b"));
+    assert_eq!(text(&[]).as_deref(), Some("t"));
     assert_eq!(text(&[("profile", "a")]).as_deref(), Some("of-a"));
-    let error = Given3 {
+    assert_eq!(text(&[("profile", "b")]).as_deref(), Some("t"));
+    let error = Laid {
         flags: &[("profile", "c")],
         file,
-        ..Given3::default()
+        ..Laid::default()
     }
     .error(|_| Ok(()));
     assert_eq!(error, "--profile: there is no profile c in c.toml; it has a, b");
@@ -166,42 +167,42 @@ fn a_profile_can_be_named_in_the_file_and_must_exist() {
 
 #[test]
 fn an_error_names_the_place_of_the_value() {
-    let error = |given: Given3<'_>| given.error(Settings::produce);
+    let error = |given: Laid<'_>| given.error(Settings::produce);
     let file = "topic = \"t\"\nlinger = \"5\"";
     assert!(
-        error(Given3 {
+        error(Laid {
             file,
-            ..Given3::default()
+            ..Laid::default()
         })
         .starts_with("c.toml:2: linger: \"5\" is not a duration")
     );
     let variables = &[("BARNABAS_LINGER", "5"), ("BARNABAS_TOPIC", "t")];
     assert!(
-        error(Given3 {
+        error(Laid {
             variables,
-            ..Given3::default()
+            ..Laid::default()
         })
         .starts_with("BARNABAS_LINGER: \"5\" is not a duration")
     );
     let properties = &["linger.ms=5ms"];
     assert_eq!(
-        error(Given3 {
+        error(Laid {
             properties,
-            ..Given3::default()
+            ..Laid::default()
         }),
         "-X linger.ms: \"5ms\" is not a number of milliseconds"
     );
     assert_eq!(
-        error(Given3 {
+        error(Laid {
             properties: &["linger.ms"],
-            ..Given3::default()
+            ..Laid::default()
         }),
         "-X linger.ms: NAME=VALUE is wanted"
     );
     assert_eq!(
-        error(Given3 {
+        error(Laid {
             properties: &["files=x"],
-            ..Given3::default()
+            ..Laid::default()
         }),
         "-X files: this is only for the command line (FILE)"
     );
@@ -214,20 +215,20 @@ fn what_barnabas_always_does_cannot_be_switched_off() {
         &["request.required.acks=0"],
         &["enable.idempotence=false"],
     ] {
-        let error = Given3 {
+        let error = Laid {
             flags: PRODUCE,
             properties,
-            ..Given3::default()
+            ..Laid::default()
         }
         .error(Settings::produce);
         assert!(error.contains("is not possible: barnabas "), "{error}");
     }
     let properties = &["acks=-1", "enable.idempotence=true"];
     assert!(
-        Given3 {
+        Laid {
             flags: PRODUCE,
             properties,
-            ..Given3::default()
+            ..Laid::default()
         }
         .settings()
         .unwrap()
@@ -258,9 +259,9 @@ fn produce_refuses_two_sources_for_the_key_and_formats_without_a_place_for_it() 
         &[("topic", "a/b")],
     ] {
         let flags = [PRODUCE, extra].concat();
-        let error = Given3 {
+        let error = Laid {
             flags: &flags,
-            ..Given3::default()
+            ..Laid::default()
         }
         .error(Settings::produce);
         assert!(error.starts_with("--"), "{error}");
@@ -282,9 +283,9 @@ fn produce_reads_its_flags() {
         &[("compression", "ZSTD:7"), ("files", "x")],
     ]
     .concat();
-    let produce = Given3 {
+    let produce = Laid {
         flags: &flags,
-        ..Given3::default()
+        ..Laid::default()
     }
     .settings()
     .unwrap()
@@ -307,16 +308,16 @@ fn produce_reads_its_flags() {
         (produce.compression.codec(), produce.compression.level()),
         (Codec::Zstd, Some(7))
     );
-    assert_eq!(produce.inputs, [Input::Stdin, Input::File("x".into())]);
+    assert_eq!(produce.inputs, [Source::Stdin, Source::File("x".into())]);
 }
 
 #[test]
 fn a_level_from_a_property_is_the_codecs() {
     let level = |properties| {
-        let given = Given3 {
+        let given = Laid {
             flags: PRODUCE,
             properties,
-            ..Given3::default()
+            ..Laid::default()
         };
         given
             .settings()
@@ -350,10 +351,10 @@ fn consume_reads_its_flags() {
         ("offset", "e@-1s"),
     ];
     let variables = &[("BARNABAS_ISOLATION", "READ_UNCOMMITTED")];
-    let consume = Given3 {
+    let consume = Laid {
         flags,
         variables,
-        ..Given3::default()
+        ..Laid::default()
     }
     .settings()
     .unwrap()
@@ -369,9 +370,9 @@ fn consume_reads_its_flags() {
 fn consume_refuses_two_ways_to_print() {
     let flags = &[("topic", "a"), ("print", "%s"), ("json", "true")];
     assert_eq!(
-        Given3 {
+        Laid {
             flags,
-            ..Given3::default()
+            ..Laid::default()
         }
         .error(|settings| settings.consume(0)),
         "--print: this and --json exclude each other"
@@ -381,9 +382,9 @@ fn consume_refuses_two_ways_to_print() {
 #[test]
 fn credentials_are_never_silently_left_unused_nor_sent_in_the_clear() {
     let error = |file| {
-        Given3 {
+        Laid {
             file,
-            ..Given3::default()
+            ..Laid::default()
         }
         .error(Settings::security)
     };
@@ -437,10 +438,10 @@ fn credentials_are_never_silently_left_unused_nor_sent_in_the_clear() {
 fn sasl_over_tls_is_read_as_librdkafka_spells_it() {
     let file = "security.protocol = \"SASL_SSL\"\nsasl.mechanisms = \"SCRAM-SHA-512\"\nsasl.username = \"u\"";
     let variables = &[("BARNABAS_SASL_PASSWORD", "p"), ("SSL_CERT_FILE", "/roots.pem")];
-    let (tls, sasl) = Given3 {
+    let (tls, sasl) = Laid {
         file,
         variables,
-        ..Given3::default()
+        ..Laid::default()
     }
     .settings()
     .unwrap()
@@ -458,9 +459,9 @@ fn a_token_command_is_words_or_an_array() {
         let file = format!(
             "security.protocol = \"sasl_plaintext\"\nsasl.mechanism = \"OAUTHBEARER\"\nsasl.oauthbearer.token.command = {command}"
         );
-        let (_, sasl) = Given3 {
+        let (_, sasl) = Laid {
             file: &file,
-            ..Given3::default()
+            ..Laid::default()
         }
         .settings()
         .unwrap()
@@ -477,9 +478,9 @@ fn a_token_command_is_words_or_an_array() {
 
 #[test]
 fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
-    let error = Given3 {
+    let error = Laid {
         properties: &["sasl.password=hunter2"],
-        ..Given3::default()
+        ..Laid::default()
     }
     .error(|_| Ok(()));
     assert!(
@@ -508,9 +509,9 @@ fn a_misspelt_variable_is_told() {
 
 #[test]
 fn verbosity_counts_on_both_sides_of_the_command() {
-    let settings = Given3 {
+    let settings = Laid {
         flags: &[("verbose", "1"), ("verbose", "2")],
-        ..Given3::default()
+        ..Laid::default()
     }
     .settings()
     .unwrap();

@@ -74,6 +74,18 @@ key server-self-signed ec
 openssl req -x509 -new -key server-self-signed.key.pem -subj /CN=localhost -days $days \
     -addext subjectAltName=DNS:localhost -out server-self-signed.pem
 
+# The same, expired.
+key server-self-signed-expired ec
+openssl req -new -key server-self-signed-expired.key.pem -subj /CN=localhost -out "$work/self-expired.csr"
+printf 'subjectAltName=DNS:localhost\nbasicConstraints=CA:TRUE\n' >"$work/self-expired.ext"
+openssl ca -batch -config "$work/ca.conf" -selfsign -keyfile server-self-signed-expired.key.pem -in "$work/self-expired.csr" \
+    -startdate 20200101000000Z -enddate 20200102000000Z -extfile "$work/self-expired.ext" -notext -out server-self-signed-expired.pem 2>/dev/null
+
+# Signed by itself, and no authority: what Java's keytool makes.
+key server-self-issued ec
+openssl req -x509 -new -key server-self-issued.key.pem -subj /CN=localhost -days $days \
+    -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -out server-self-issued.pem
+
 # X.509 version 1: what `openssl x509 -req` makes without extensions.
 key server-v1 ec
 openssl req -new -key server-v1.key.pem -subj /CN=localhost -out "$work/v1.csr"

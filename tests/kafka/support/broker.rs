@@ -156,8 +156,11 @@ impl Broker {
         let Some(running) = &self.running else {
             return false;
         };
-        // A process that ended and was not waited for has no command line any more.
-        fs::read(format!("/proc/{}/cmdline", running.java)).is_ok_and(|line| !line.is_empty())
+        // `PID (java) STATE …`: the watchdog has not waited for one that ended, which is then a zombie. (Its command
+        // line is no sign: for a moment, that is empty at the beginning too.)
+        let stat = fs::read_to_string(format!("/proc/{}/stat", running.java)).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
     }
 
     /// The last lines of what the broker said.

@@ -112,7 +112,7 @@ fn fetch() -> Result<Dist, String> {
 fn java_17_or_newer() -> Result<(), String> {
     let output = Command::new("java").arg("-version").stdin(Stdio::null()).output();
     let Ok(output) = output else {
-        return Err("no `java` on PATH (Debian: apt-get install openjdk-17-jre-headless)".to_owned());
+        return Err("no `java` on PATH (Debian: apt-get install openjdk-17-jdk-headless)".to_owned());
     };
     // `openjdk version "17.0.15" 2025-04-15`
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,7 +1,8 @@
 //! Child processes that end within bounded time.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -212,6 +213,20 @@ impl Live {
         self.stdout.take().expect("stdout is still open")
     }
 
+    /// Its stdout line by line, each within bounded time.
+    pub(crate) fn lines(&mut self) -> Lines {
+        let stdout = BufReader::new(self.take_stdout());
+        let (sender, received) = mpsc::sync_channel(1);
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Lines(received)
+    }
+
     /// Sends a signal such as `INT`.
     pub(crate) fn signal(&self, name: &str) {
         run("kill", &["-s", name, &self.pid().to_string()], b"").success();
@@ -254,6 +269,23 @@ impl Live {
     pub(crate) fn close(mut self) -> Finished {
         drop(self.stdin.take());
         self.finish()
+    }
+}
+
+/// Lines of a child that runs.
+#[derive(Debug)]
+pub(crate) struct Lines(mpsc::Receiver<String>);
+
+impl Lines {
+    /// The next line.
+    ///
+    /// # Panics
+    /// If there is none within half a minute.
+    #[track_caller]
+    pub(crate) fn next(&self) -> String {
+        self.0
+            .recv_timeout(Duration::from_secs(30))
+            .expect("a line within 30 s")
     }
 }
 

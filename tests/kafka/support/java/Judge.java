@@ -60,7 +60,7 @@ public class Judge {
         List<Future<RecordMetadata>> sent = new ArrayList<>();
         try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(p)) {
             for (String line; (line = in.readLine()) != null; ) {
-                String[] f = line.split("\t");
+                String[] f = line.split("\t", -1);
                 List<Header> headers = new ArrayList<>();
                 for (int i = 4; i < f.length; i += 2) {
                     headers.add(new RecordHeader(new String(bytes(f[i]), StandardCharsets.UTF_8), bytes(f[i + 1])));
