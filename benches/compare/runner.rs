@@ -28,14 +28,15 @@ pub(crate) struct Runner {
     kafka: Kafka,
     programs: Programs,
     input: Input,
-    peers: Vec<Peer>,
+    /// Who cannot publish (`true`), or print (`false`), here.
+    unable: Vec<(Peer, bool)>,
     /// Topics that consumers read, by codec and partitions.
     filled: BTreeMap<(&'static str, i32), String>,
     output: PathBuf,
 }
 
 impl Runner {
-    /// With the peers that can publish a record here; the reasons of the others.
+    /// And which peers cannot publish or print a record here, and why.
     pub(crate) fn new(
         kafka: Kafka,
         programs: Programs,
@@ -46,18 +47,18 @@ impl Runner {
             kafka,
             programs,
             input,
-            peers: PEERS.to_vec(),
+            unable: Vec::new(),
             filled: BTreeMap::new(),
             output,
         };
         let mut missing = Vec::new();
         for work in [Work::PublishOne, Work::PrintOne] {
-            for peer in runner.peers.clone() {
+            for peer in PEERS {
                 let scenario = Scenario { work, partitions: 1 };
                 let topic = runner.topic_for(&scenario);
                 if let Err(error) = runner.once(peer, &scenario, &topic) {
-                    runner.peers.retain(|other| *other != peer);
-                    missing.push(format!("{peer} is left out: {error}"));
+                    runner.unable.push((peer, publishes(work)));
+                    missing.push(format!("{peer} is left out of {scenario} and its like: {error}"));
                 }
                 runner.kafka.delete_topic(&topic);
             }
@@ -110,7 +111,7 @@ impl Runner {
             Work::Produce { .. } | Work::Start => None,
         };
         let mut series: Vec<(Peer, Vec<Sample>)> =
-            self.peers.iter().map(|peer| (*peer, Vec::new())).collect();
+            self.able(scenario.work).map(|peer| (peer, Vec::new())).collect();
         for _ in 0..runs {
             for (peer, samples) in &mut series {
                 let run = match &shared {
@@ -164,6 +165,11 @@ impl Runner {
         Ok((peaks.0?, peaks.1?))
     }
 
+    fn able(&self, work: Work) -> impl Iterator<Item = Peer> + '_ {
+        let able = move |peer: &Peer| !self.unable.contains(&(*peer, publishes(work)));
+        PEERS.into_iter().filter(able)
+    }
+
     /// One run on a topic of its own.
     fn once_anew(&self, peer: Peer, scenario: &Scenario) -> Result<Option<Sample>, String> {
         if scenario.work == Work::Start {
@@ -195,7 +201,7 @@ impl Runner {
         } else {
             command.stdout(Stdio::null());
         }
-        let publishes = matches!(scenario.work, Work::Produce { .. } | Work::PublishOne);
+        let publishes = publishes(scenario.work);
         let before = if publishes { self.kafka.written(topic) } else { 0 };
         let mut sample = measure::run(command, self.kafka.pid(0))?;
         if publishes {
@@ -230,11 +236,9 @@ impl Runner {
                 work: Work::PublishOne,
                 partitions: 1,
             };
-            for peer in &self.peers {
-                if self.once(*peer, &one, &topic).is_ok() {
-                    break;
-                }
-            }
+            let _ = self
+                .able(one.work)
+                .find(|peer| self.once(*peer, &one, &topic).is_ok());
         }
         topic
     }
@@ -247,9 +251,9 @@ impl Runner {
         }
         let work = Work::Produce { codec, keyed: false };
         let scenario = Scenario { work, partitions };
-        let peer = self.peers.last().ok_or("no peer can publish")?;
+        let peer = self.able(work).last().ok_or("no peer can publish")?;
         let topic = self.topic_for(&scenario);
-        self.once(*peer, &scenario, &topic)?;
+        self.once(peer, &scenario, &topic)?;
         // Readers that come at once would wait for the high watermark.
         wait_for("the topic is whole", Duration::from_secs(10), || {
             (u64::try_from(self.kafka.written(&topic)) == Ok(self.input.records)).then_some(())
@@ -257,4 +261,8 @@ impl Runner {
         self.filled.insert((codec, partitions), topic.clone());
         Ok(topic)
     }
+}
+
+fn publishes(work: Work) -> bool {
+    matches!(work, Work::Produce { .. } | Work::PublishOne)
 }

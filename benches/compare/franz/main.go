@@ -18,6 +18,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -85,7 +86,7 @@ func produce(seeds []string, topic, codec string, delimiter []byte, file string)
 		kgo.ProducerLinger(5*time.Millisecond),
 		kgo.ProducerBatchMaxBytes(batchBytes),
 		kgo.ProducerBatchCompression(compression),
-		kgo.MaxBufferedRecords(200_000),
+		kgo.MaxBufferedRecords(50_000),
 		// As the Java client places keys; without a key a partition is kept until its batch is full, not for 64 KiB.
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 	)
@@ -95,31 +96,26 @@ func produce(seeds []string, topic, codec string, delimiter []byte, file string)
 	defer client.Close()
 	var acknowledged atomic.Int64
 	var failed atomic.Pointer[error]
-	promise := func(_ *kgo.Record, err error) {
-		if err != nil {
+	promise := func(record *kgo.Record, err error) {
+		if err == nil {
+			acknowledged.Add(1)
+		} else {
 			failed.CompareAndSwap(nil, &err)
-			return
 		}
-		acknowledged.Add(1)
+		record.Context.(*chunk).release(1)
+		*record = kgo.Record{}
+		records.Put(record)
 	}
-	read, err := eachLine(input, func() func(line []byte) {
-		var slab []kgo.Record // one allocation for many records
-		ctx := context.Background()
-		return func(line []byte) {
-			if len(slab) == 0 {
-				slab = make([]kgo.Record, 512)
+	read, err := eachLine(input, func(from *chunk, line []byte) {
+		record := records.Get().(*kgo.Record)
+		record.Context, record.Value = from, line
+		if len(delimiter) > 0 {
+			if at := bytes.Index(line, delimiter); at >= 0 {
+				record.Key, record.Value = line[:at:at], line[at+len(delimiter):]
 			}
-			record := &slab[0]
-			slab = slab[1:]
-			record.Value = line
-			if len(delimiter) > 0 {
-				if at := bytes.Index(line, delimiter); at >= 0 {
-					record.Key, record.Value = line[:at:at], line[at+len(delimiter):]
-				}
-			}
-			client.Produce(ctx, record, promise)
 		}
-	}())
+		client.Produce(nil, record, promise)
+	})
 	if err != nil {
 		return err
 	}
@@ -135,36 +131,61 @@ func produce(seeds []string, topic, codec string, delimiter []byte, file string)
 	return nil
 }
 
-// eachLine calls do with every line of the input; the lines stay as they are when do returns.
-func eachLine(input io.Reader, do func(line []byte)) (lines int64, err error) {
-	const size = 256 << 10
-	var rest []byte
+// chunk is a piece of the input. Records are slices of it and have it as their context, so that it can be used again
+// when the last of them is acknowledged.
+type chunk struct {
+	context.Context
+	bytes []byte
+	users atomic.Int64
+}
+
+const chunkSize = 256 << 10
+
+var (
+	records = sync.Pool{New: func() any { return new(kgo.Record) }}
+	chunks  = sync.Pool{New: func() any { return &chunk{Context: context.Background(), bytes: make([]byte, chunkSize)} }}
+)
+
+func (c *chunk) release(users int64) {
+	if c.users.Add(-users) == 0 {
+		chunks.Put(c)
+	}
+}
+
+// eachLine calls do with every line of the input, and the chunk to release when the line is done with.
+func eachLine(input io.Reader, do func(from *chunk, line []byte)) (lines int64, err error) {
+	const many = 1 << 40 // more users than a chunk can have, while it is being read
+	from, kept := chunks.Get().(*chunk), 0
 	for {
-		chunk := make([]byte, len(rest)+size)
-		copy(chunk, rest)
-		n, err := io.ReadFull(input, chunk[len(rest):])
-		chunk = chunk[:len(rest)+n]
-		for {
-			at := bytes.IndexByte(chunk, '\n')
-			if at < 0 {
-				break
-			}
-			do(chunk[:at:at])
-			lines++
-			chunk = chunk[at+1:]
-		}
-		switch {
-		case err == nil:
-			rest = chunk
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			if len(chunk) > 0 {
-				do(chunk)
-				lines++
-			}
-			return lines, nil
-		default:
+		n, err := io.ReadFull(input, from.bytes[kept:])
+		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !end {
 			return lines, err
 		}
+		from.users.Store(many)
+		rest, users := from.bytes[:kept+n], int64(0)
+		for len(rest) > 0 {
+			at := bytes.IndexByte(rest, '\n')
+			if at < 0 && !end {
+				break
+			} else if at < 0 {
+				at = len(rest)
+			}
+			users++
+			do(from, rest[:at:at])
+			rest = rest[min(at+1, len(rest)):]
+		}
+		lines += users
+		if end {
+			return lines, nil
+		}
+		if len(rest) == len(from.bytes) {
+			return lines, fmt.Errorf("line %d is longer than %d bytes", lines+1, chunkSize)
+		}
+		next := chunks.Get().(*chunk)
+		kept = copy(next.bytes, rest)
+		from.release(many - users)
+		from = next
 	}
 }
 
