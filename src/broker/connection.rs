@@ -64,9 +64,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, shakes hands, logs in: all within `connect_timeout`.
+    /// Connects, shakes hands, logs in: all within `connect_timeout`, and within `timeout`.
     pub(crate) async fn open(broker: HostPort, prepared: &Prepared) -> Result<Self, Error> {
-        let within = prepared.settings.connect_timeout;
+        // A single attempt shall not outlast the time there is to reach any broker.
+        let within = prepared.settings.connect_timeout.min(prepared.settings.timeout);
         let progress = Progress::default();
         let opening = Self::open_unlimited(broker.clone(), prepared, &progress);
         match tokio::time::timeout(within, opening).await {

@@ -187,6 +187,12 @@ impl Error {
         )
     }
 
+    /// Whether an offset was asked for that the partition does not have.
+    #[must_use]
+    pub fn is_out_of_range(&self) -> bool {
+        self.code() == Some(ResponseError::OffsetOutOfRange)
+    }
+
     /// Kafka's error code, if it was one.
     #[must_use]
     pub fn code(&self) -> Option<ResponseError> {

@@ -15,6 +15,8 @@ pub struct Metadata {
     pub brokers: BTreeMap<i32, HostPort>,
     /// The cluster's own id.
     pub cluster_id: Option<String>,
+    /// Whom to ask for changes: the controller, or with KRaft a broker that passes them on to it.
+    pub controller: Option<i32>,
     /// Topic name → what is known of it. Topics that were asked for and do not exist are here with their error.
     pub topics: BTreeMap<String, Topic>,
 }
@@ -94,6 +96,7 @@ impl Metadata {
         Self {
             brokers,
             cluster_id: response.cluster_id.as_ref().map(ToString::to_string),
+            controller: (response.controller_id.0 >= 0).then_some(response.controller_id.0),
             topics: topics.collect(),
         }
     }
@@ -103,6 +106,7 @@ impl Metadata {
     pub(crate) fn merge(&mut self, newer: &Self) {
         self.brokers.clone_from(&newer.brokers);
         self.cluster_id.clone_from(&newer.cluster_id);
+        self.controller = newer.controller;
         for (name, topic) in &newer.topics {
             let mut topic = topic.clone();
             if let Some(old) = self.topics.get(name).filter(|old| old.id == topic.id) {

@@ -2,12 +2,16 @@
 //!
 //! - [`settings`]: how they are reached;
 //! - [`cluster`]: connections, metadata, retries; [`connection`]: one of them;
+//! - [`offsets`], [`admin`], [`admin_configs`]: what is asked of them, without the protocol's types;
 //! - [`error`]: every error, and what can be retried.
 
+pub mod admin;
+pub mod admin_configs;
 pub mod backoff;
 pub mod cluster;
 pub mod connection;
 pub mod error;
+pub mod fetch;
 pub mod metadata;
 pub mod offsets;
 mod peer;

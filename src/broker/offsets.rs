@@ -131,6 +131,35 @@ pub async fn list(cluster: &Cluster, wanted: &[Wanted], read_committed: bool) ->
     Ok(outcomes.collect())
 }
 
+/// Where the log of each partition begins and ends, asked for together.
+///
+/// # Errors
+/// As [`list`].
+pub async fn bounds(
+    cluster: &Cluster,
+    partitions: &[(Arc<str>, i32)],
+    read_committed: bool,
+) -> Result<Vec<Result<(i64, i64), Error>>, Error> {
+    let wanted = |query| {
+        partitions.iter().map(move |(topic, partition)| Wanted {
+            topic: Arc::clone(topic),
+            partition: *partition,
+            query,
+        })
+    };
+    let both: Vec<Wanted> = wanted(OffsetQuery::Earliest)
+        .chain(wanted(OffsetQuery::Latest))
+        .collect();
+    let mut starts = list(cluster, &both, read_committed).await?;
+    let ends = starts.split_off(partitions.len());
+    // The earliest and the latest offset always exist.
+    let offset = |outcome: Outcome| outcome.map(|found| found.map_or(0, |found| found.offset));
+    let bounds = starts.into_iter().zip(ends);
+    Ok(bounds
+        .map(|(start, end)| Ok((offset(start)?, offset(end)?)))
+        .collect())
+}
+
 fn is_final(outcome: &Option<Outcome>) -> bool {
     match outcome {
         None => false,

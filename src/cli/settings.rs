@@ -15,7 +15,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use consume::{ConsumeSettings, FetchLimits, Isolation};
+pub use consume::{ConsumeSettings, Isolation};
 pub(crate) use layers::{Given, Origin};
 pub use offsets::Start;
 pub use produce::{Batching, Cut, OwnedHeader, ProduceSettings};

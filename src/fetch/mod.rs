@@ -1,1 +1,4 @@
 //! From positions to fetched batches.
+
+pub mod cursor;
+pub mod fetcher;

@@ -90,7 +90,7 @@ fn a_broker_killed_twice_in_mid_produce_loses_doubles_and_reorders_nothing() {
         );
     }
     let written = writer.join().expect("no panic");
-    producer.finish().code(0).says("1000000");
+    producer.finish().code(0).says("1,000,000 records");
     written.expect("barnabas reads to the end");
     is_whole(read_back(&kafka, &topic).text(), COUNT);
 }

@@ -17,4 +17,5 @@ mod offsets;
 mod partitioner;
 mod real_data;
 mod security;
+mod topics;
 mod transactions;

@@ -6,16 +6,32 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 /// Writes records as JSON objects, with the parts that seldom change kept ready.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct JsonWriter {
     topic: String,
     partition: i32,
     broker: i32,
     /// From the brace to the offset; empty before the first record.
     head: Vec<u8>,
-    /// From the timestamp to the key.
+    /// The timestamp that the tail has, in milliseconds, and whose it is.
+    clock: (i64, TimestampType),
+    /// From the timestamp to the broker; empty if it is to be made anew.
     tail: Vec<u8>,
     escaper: Escaper,
+}
+
+impl Default for JsonWriter {
+    fn default() -> Self {
+        Self {
+            topic: String::new(),
+            partition: 0,
+            broker: 0,
+            head: Vec::new(),
+            clock: (0, TimestampType::CreateTime),
+            tail: Vec::new(),
+            escaper: Escaper::default(),
+        }
+    }
 }
 
 impl JsonWriter {
@@ -30,11 +46,9 @@ impl JsonWriter {
         }
         out.extend_from_slice(&self.head);
         number::append(record.offset, out);
-        out.extend_from_slice(match record.timestamp_type {
-            TimestampType::CreateTime => &b",\"tstype\":\"create\",\"ts\":"[..],
-            TimestampType::LogAppendTime => b",\"tstype\":\"logappend\",\"ts\":",
-        });
-        number::append(record.timestamp, out);
+        if self.tail.is_empty() || self.clock != (record.timestamp, record.timestamp_type) {
+            self.prepare_tail(record.timestamp, record.timestamp_type);
+        }
         out.extend_from_slice(&self.tail);
         let mut headers = record.headers.iter();
         if let Some(first) = headers.next() {
@@ -64,8 +78,19 @@ impl JsonWriter {
         number::append(source.partition.into(), &mut self.head);
         self.head.extend_from_slice(b",\"offset\":");
         self.tail.clear();
+    }
+
+    /// Records that were produced together often share the millisecond, and formatting it is not for nothing.
+    fn prepare_tail(&mut self, timestamp: i64, whose: TimestampType) {
+        self.clock = (timestamp, whose);
+        self.tail.clear();
+        self.tail.extend_from_slice(match whose {
+            TimestampType::CreateTime => &b",\"tstype\":\"create\",\"ts\":"[..],
+            TimestampType::LogAppendTime => b",\"tstype\":\"logappend\",\"ts\":",
+        });
+        number::append(timestamp, &mut self.tail);
         self.tail.extend_from_slice(b",\"broker\":");
-        number::append(source.broker.into(), &mut self.tail);
+        number::append(self.broker.into(), &mut self.tail);
     }
 
     fn header(&mut self, (name, value): Header<'_>, out: &mut Vec<u8>) {
@@ -101,18 +126,20 @@ impl JsonWriter {
 /// Escapes strings by blocks: finds what needs an escape in 64 bytes at once, and copies what lies between by 16.
 #[derive(Debug)]
 struct Escaper {
-    /// The escaped form of one chunk; never shrinks, so that it need not be cleared each time.
+    /// The escaped form of one chunk; not cleared between uses, which would cost as much as the escaping.
     escaped: Box<[u8; ESCAPED]>,
 }
 
-/// Bytes of text that are escaped at once; a multiple of [`BLOCK`].
-const CHUNK: usize = 1024;
+/// Bytes of text that are escaped at once.
+const CHUNK: usize = BLOCK * BLOCKS;
 /// Bytes whose need of escapes is found at once.
 const BLOCK: usize = 64;
+/// Blocks in a chunk.
+const BLOCKS: usize = 16;
 /// Bytes that are copied at once, however few are needed.
 const STEP: usize = 16;
 /// A byte grows to six at most (`\u001F`), and a step may go beyond the end.
-const ESCAPED: usize = CHUNK * 6 + BLOCK + STEP;
+const ESCAPED: usize = CHUNK * 6 + STEP;
 
 impl Default for Escaper {
     fn default() -> Self {
@@ -127,67 +154,81 @@ impl Escaper {
     fn quote(&mut self, text: &[u8], out: &mut Vec<u8>) {
         out.push(b'"');
         for chunk in text.chunks(CHUNK) {
-            let mut to = 0;
+            let mut masks = [0; BLOCKS];
             let (blocks, rest) = chunk.as_chunks::<BLOCK>();
-            for block in blocks {
-                to = self.block(block, BLOCK, to);
+            let mut any = 0;
+            for (mask, block) in masks.iter_mut().zip(blocks) {
+                *mask = needs_escape(block);
+                any |= *mask;
             }
             if !rest.is_empty() {
                 let mut block = [b' '; BLOCK];
                 block[..rest.len()].copy_from_slice(rest);
-                to = self.block(&block, rest.len(), to);
+                masks[blocks.len()] = needs_escape(&block);
+                any |= masks[blocks.len()];
             }
-            out.extend_from_slice(&self.escaped[..to]);
+            if any == 0 {
+                out.extend_from_slice(chunk);
+            } else {
+                let length = self.escape(chunk, &masks);
+                out.extend_from_slice(&self.escaped[..length]);
+            }
         }
         out.push(b'"');
     }
 
-    /// Escapes the first `length` bytes of a block (the rest being spaces) behind `to`, and returns where it ends.
-    #[inline]
-    fn block(&mut self, block: &[u8; BLOCK], length: usize, mut to: usize) -> usize {
-        let mut mask = needs_escape(block);
-        if mask == 0 {
-            self.escaped[to..to + BLOCK].copy_from_slice(block);
-            return to + length;
-        }
-        let mut padded = [0; BLOCK + STEP];
-        padded[..BLOCK].copy_from_slice(block);
-        let mut from = 0;
-        while mask != 0 {
-            let at = mask.trailing_zeros() as usize;
-            to = self.run(&padded, from, at, to);
-            let byte = padded[at];
-            let escape = ESCAPES[usize::from(byte & 0x7f)];
-            self.escaped[to..to + 2].copy_from_slice(&[b'\\', escape]);
-            to += 2;
-            if escape == b'u' {
-                const HEX: &[u8; 16] = b"0123456789ABCDEF";
-                let digits = [
-                    b'0',
-                    b'0',
-                    HEX[usize::from(byte >> 4)],
-                    HEX[usize::from(byte & 15)],
-                ];
-                self.escaped[to..to + 4].copy_from_slice(&digits);
-                to += 4;
+    /// Writes the escaped chunk to the buffer and returns its length.
+    fn escape(&mut self, chunk: &[u8], masks: &[u64; BLOCKS]) -> usize {
+        let escaped = &mut self.escaped[..];
+        let (mut from, mut to) = (0, 0);
+        for (block, &mask) in masks[..chunk.len().div_ceil(BLOCK)].iter().enumerate() {
+            let mut mask = mask;
+            while mask != 0 {
+                let at = block * BLOCK + mask.trailing_zeros() as usize;
+                to = copy(chunk, from, at, escaped, to);
+                let byte = chunk[at];
+                let escape = ESCAPES[usize::from(byte & 0x7f)];
+                escaped[to..to + 2].copy_from_slice(&[b'\\', escape]);
+                to += 2;
+                if escape == b'u' {
+                    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                    let digits = [
+                        b'0',
+                        b'0',
+                        HEX[usize::from(byte >> 4)],
+                        HEX[usize::from(byte & 15)],
+                    ];
+                    escaped[to..to + 4].copy_from_slice(&digits);
+                    to += 4;
+                }
+                from = at + 1;
+                mask &= mask - 1;
             }
-            from = at + 1;
-            mask &= mask - 1;
         }
-        self.run(&padded, from, length, to)
+        copy(chunk, from, chunk.len(), escaped, to)
     }
+}
 
-    /// Copies `padded[from..until]` to `to`, and returns where it ends.
-    #[inline]
-    fn run(&mut self, padded: &[u8; BLOCK + STEP], mut from: usize, until: usize, mut to: usize) -> usize {
-        let end = to + (until - from);
-        while from < until {
-            self.escaped[to..to + STEP].copy_from_slice(&padded[from..from + STEP]);
-            from += STEP;
-            to += STEP;
+/// Copies `chunk[from..until]` to `escaped[to..]`, and returns where it ends.
+#[inline]
+fn copy(chunk: &[u8], from: usize, until: usize, escaped: &mut [u8], to: usize) -> usize {
+    let end = to + (until - from);
+    // Most runs are short; a step of fixed size is two instructions, where a copy of unknown size is a call.
+    match (chunk.get(from..from + STEP), escaped.get_mut(to..to + STEP)) {
+        (Some(step), Some(target)) => {
+            target.copy_from_slice(step);
+            if until - from > STEP {
+                copy_rest(&chunk[from + STEP..until], &mut escaped[to + STEP..end]);
+            }
         }
-        end
+        _ => copy_rest(&chunk[from..until], &mut escaped[to..end]),
     }
+    end
+}
+
+#[inline(never)]
+fn copy_rest(from: &[u8], to: &mut [u8]) {
+    to.copy_from_slice(from);
 }
 
 /// What stands behind the backslash, for the bytes that need one.

@@ -1,9 +1,8 @@
 //! `consume`.
 
-use std::time::Duration;
-
 use super::produce::check_topic;
 use super::{Settings, Start, Usage, choice, offsets, values, wrong};
+use crate::broker::fetch::FetchLimits;
 use crate::cli::format::{KeyFilter, OutputFormat, Template};
 use crate::produce::input::unescape_bytes;
 
@@ -43,19 +42,6 @@ pub enum Isolation {
     ReadCommitted,
     /// Everything.
     ReadUncommitted,
-}
-
-/// Sizes and times of a fetch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FetchLimits {
-    /// Of one answer (`fetch.max.bytes`).
-    pub max_bytes: i32,
-    /// Of one partition in it (`max.partition.fetch.bytes`).
-    pub max_partition_bytes: i32,
-    /// For which the broker waits (`fetch.min.bytes`).
-    pub min_bytes: i32,
-    /// How long it waits at most (`fetch.wait.max.ms`).
-    pub max_wait: Duration,
 }
 
 impl Settings {

@@ -7,6 +7,7 @@ use super::layers::Layers;
 use super::*;
 use crate::broker::settings::{SaslSettings, TokenSource};
 use crate::produce::input::InputFormat;
+use crate::produce::reader::Source;
 use crate::record::Codec;
 
 /// What is on the command line, in the environment, and in the file.

@@ -145,16 +145,17 @@ fn headers<'l>(line: &'l str, raw: &'l str, scratch: &mut Vec<u8>) -> Result<Vec
         Some(b'{') => {
             let Pairs(pairs) = serde_json::from_str(raw).map_err(within)?;
             for (name, value) in pairs {
-                // The name is a string by JSON's grammar; `bytes` would be as right, but takes it for binary never.
+                // A name of an object is a string, and `{"base64":…}` cannot stand there.
+                let name_of =
+                    |scratch: &mut Vec<u8>| json::string(name.get(), offset_in(line, name.get()), scratch);
                 if value.get().starts_with('[') {
-                    let List(values) = serde_json::from_str(value.get()).map_err(within)?;
+                    let List(values) = serde_json::from_str(value.get())
+                        .map_err(|error| Refusal::json(&error, value.get(), offset_in(line, value.get())))?;
                     for value in values {
-                        let name = json::string(name.get(), offset_in(line, name.get()), scratch)?;
-                        headers.push((name, json::bytes(line, value.get(), scratch)?));
+                        headers.push((name_of(scratch)?, json::bytes(line, value.get(), scratch)?));
                     }
                 } else {
-                    let name = json::string(name.get(), offset_in(line, name.get()), scratch)?;
-                    headers.push((name, json::bytes(line, value.get(), scratch)?));
+                    headers.push((name_of(scratch)?, json::bytes(line, value.get(), scratch)?));
                 }
             }
         }

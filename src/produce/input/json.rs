@@ -41,69 +41,98 @@ pub(super) fn string<'l>(
     let Some(inner) = inner else {
         return Err(Refusal::at(offset, "expected a string"));
     };
-    let Some(first) = memchr::memchr(b'\\', inner.as_bytes()) else {
-        return Ok(Piece::Line(inner.as_bytes()));
-    };
-    let from = scratch.len();
-    let mut escape = first;
-    let mut done = 0;
-    loop {
-        scratch.extend_from_slice(&inner.as_bytes()[done..escape]);
-        let length =
-            unescape(&inner[escape..], scratch).map_err(|reason| Refusal::at(offset + 1 + escape, reason))?;
-        done = escape + length;
-        match memchr::memchr(b'\\', &inner.as_bytes()[done..]) {
-            Some(next) => escape = done + next,
-            None => break,
-        }
+    let inner = inner.as_bytes();
+    if memchr::memchr(b'\\', inner).is_none() {
+        return Ok(Piece::Line(inner));
     }
-    scratch.extend_from_slice(&inner.as_bytes()[done..]);
-    Ok(Piece::Scratch(from, scratch.len()))
+    let start = scratch.len();
+    // Decoded text is never longer than escaped text.
+    scratch.resize(start + inner.len(), 0);
+    let out = &mut scratch[start..];
+    let (mut from, mut to) = (0, 0);
+    while from < inner.len() {
+        // By words, of which each is written whole even where only its start is wanted: escapes are close together in
+        // JSON inside of JSON, and a search and a copy for each would cost twice as much.
+        if let (Some(word), Some(target)) = (inner[from..].first_chunk(), out[to..].first_chunk_mut()) {
+            *target = *word;
+            let clean = before_backslash(*word);
+            from += clean;
+            to += clean;
+            if clean == word.len() {
+                continue;
+            }
+        } else if inner[from] != b'\\' {
+            out[to] = inner[from];
+            from += 1;
+            to += 1;
+            continue;
+        }
+        let (length, bytes) = unescape(&inner[from..], &mut out[to..])
+            .map_err(|reason| Refusal::at(offset + 1 + from, reason))?;
+        from += length;
+        to += bytes;
+    }
+    scratch.truncate(start + to);
+    Ok(Piece::Scratch(start, start + to))
 }
 
-/// Decodes the escape that `text` starts with, and returns its length in bytes.
-fn unescape(text: &str, out: &mut Vec<u8>) -> Result<usize, &'static str> {
+/// How many bytes stand before the first backslash; 8 if there is none.
+#[inline]
+fn before_backslash(word: [u8; 8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    let zeros = u64::from_le_bytes(word) ^ (ONES * b'\\' as u64);
+    // The lowest byte that is found is right; those above it may not be.
+    let found = zeros.wrapping_sub(ONES) & !zeros & (ONES * 0x80);
+    (found.trailing_zeros() / 8) as usize
+}
+
+/// Decodes the escape that `text` starts with to the start of `out`; returns the lengths in bytes of both.
+#[inline]
+fn unescape(text: &[u8], out: &mut [u8]) -> Result<(usize, usize), &'static str> {
     const BAD: &str = "unknown escape";
-    const LONE: &str = "half a surrogate pair (bytes that are not text go as {\"base64\":\"…\"})";
-    let byte = match text.as_bytes().get(1).ok_or(BAD)? {
-        b'"' => b'"',
-        b'\\' => b'\\',
-        b'/' => b'/',
+    let byte = match text.get(1).ok_or(BAD)? {
+        byte @ (b'"' | b'\\' | b'/') => *byte,
         b'b' => 8,
         b'f' => 12,
         b'n' => b'\n',
         b'r' => b'\r',
         b't' => b'\t',
         b'u' => {
-            let first = hex4(text, 2).ok_or(BAD)?;
-            let (code, length) = match first {
-                0xD800..0xDC00 => {
-                    let second = Some(text)
-                        .filter(|text| text.get(6..8) == Some("\\u"))
-                        .and_then(|text| hex4(text, 8));
-                    let second = second
-                        .filter(|second| (0xDC00..0xE000).contains(second))
-                        .ok_or(LONE)?;
-                    (0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00), 12)
-                }
-                _ => (first, 6),
-            };
-            let c = char::from_u32(code).ok_or(LONE)?;
-            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-            return Ok(length);
+            let (c, length) = unescape_unicode(text)?;
+            return Ok((length, c.encode_utf8(out).len()));
         }
         _ => return Err(BAD),
     };
-    out.push(byte);
-    Ok(2)
+    out[0] = byte;
+    Ok((2, 1))
 }
 
-fn hex4(text: &str, at: usize) -> Option<u32> {
+/// The character of the `\uXXXX`, or pair of them, that `text` starts with, and the length in bytes.
+fn unescape_unicode(text: &[u8]) -> Result<(char, usize), &'static str> {
+    const LONE: &str = "half a surrogate pair (bytes that are not text go as {\"base64\":\"…\"})";
+    let first = hex4(text, 2).ok_or("unknown escape")?;
+    let (code, length) = match first {
+        0xD800..0xDC00 => {
+            let second = if text.get(6..8) == Some(b"\\u") {
+                hex4(text, 8)
+            } else {
+                None
+            };
+            let second = second
+                .filter(|second| (0xDC00..0xE000).contains(second))
+                .ok_or(LONE)?;
+            (0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00), 12)
+        }
+        _ => (first, 6),
+    };
+    Ok((char::from_u32(code).ok_or(LONE)?, length))
+}
+
+fn hex4(text: &[u8], at: usize) -> Option<u32> {
     let digits = text.get(at..at + 4)?;
-    digits
-        .bytes()
-        .all(|b| b.is_ascii_hexdigit())
-        .then(|| u32::from_str_radix(digits, 16).ok())?
+    digits.iter().try_fold(0, |code, &digit| {
+        Some(code << 4 | char::from(digit).to_digit(16)?)
+    })
 }
 
 /// The bytes that a JSON value stands for: null for null, a string's text, what `{"base64":"…"}` encodes, and the JSON

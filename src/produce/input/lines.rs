@@ -115,11 +115,7 @@ pub fn unescape_bytes(text: &str) -> Result<Vec<u8>, BadDelimiter> {
         bytes.push(byte);
         rest = &rest[length..];
     }
-    if bytes.is_empty() {
-        Err(BadDelimiter::Empty)
-    } else {
-        Ok(bytes)
-    }
+    Ok(bytes)
 }
 
 /// The byte of the escape that `text` starts with, and the escape's length.

@@ -63,6 +63,8 @@ pub(crate) fn server_properties(
             let _ = write!(protocols, ",{name}:{protocol}");
         }
     }
+    // The session: a killed broker's leaderships move after it, and it may not register again before, which is 9 s by
+    // default.
     let mut text = format!(
         "process.roles=broker,controller
 node.id={node_id}
@@ -86,16 +88,14 @@ share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 log.retention.ms=-1
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 log.cleaner.dedupe.buffer.size=16777216
 controlled.shutdown.enable=true
 ",
         voters = voters.join(","),
         data = dir.join("data").display(),
     );
-    if all.len() > 1 {
-        // A killed broker's leaderships move after this instead of 9 s.
-        text.push_str("broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n");
-    }
     if ports.secured.is_some() {
         text.push_str(&security(dir));
     }

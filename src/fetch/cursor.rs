@@ -1,0 +1,154 @@
+//! A position in a partition, and how answers move it.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::record::{Batches, Remainder};
+
+/// Where reading a partition is.
+#[derive(Debug, Clone)]
+pub struct Cursor {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to be read.
+    pub position: i64,
+    /// The leader epoch of the batch before it; −1 before the first.
+    pub last_epoch: i32,
+    /// Reading ends before this offset.
+    pub stop: Option<i64>,
+    /// Nothing is fetched before that time: after an error.
+    pub not_before: Option<Instant>,
+    /// Errors in a row.
+    pub errors: u32,
+}
+
+/// What an answer held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advance {
+    /// Nothing new.
+    Nothing,
+    /// Records in this range of offsets, as far as they exist.
+    Records(Range<i64>),
+    /// Bytes in which no batch can be found: nothing behind this offset can be read.
+    Broken {
+        /// The offset at which it happens.
+        offset: i64,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+impl Cursor {
+    /// A cursor at `position`.
+    #[must_use]
+    pub fn new(topic: Arc<str>, partition: i32, position: i64, stop: Option<i64>) -> Self {
+        Self {
+            topic,
+            partition,
+            position,
+            last_epoch: -1,
+            stop,
+            not_before: None,
+            errors: 0,
+        }
+    }
+
+    /// Whether all that was asked for has been read.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.stop.is_some_and(|stop| self.position >= stop)
+    }
+
+    /// Moves behind the batches of an answer, by their headers alone. It goes on by a batch's last offset and not by
+    /// its last record's: the end of a transaction and compaction leave offsets without a record.
+    pub fn advance(&mut self, set: &[u8]) -> Advance {
+        let from = self.position;
+        let mut batches = Batches::new(set);
+        for batch in batches.by_ref() {
+            // A fetch from the middle of a batch brings all of it.
+            let next = batch.header.next_offset();
+            if next > self.position {
+                self.position = next;
+                self.last_epoch = batch.header.leader_epoch;
+            }
+        }
+        self.errors = 0;
+        self.not_before = None;
+        if self.position > from {
+            return Advance::Records(from..self.position.min(self.stop.unwrap_or(i64::MAX)));
+        }
+        match batches.remainder() {
+            Remainder::None => Advance::Nothing,
+            // A broker brings at least one whole batch, whatever the limits are (KIP-74).
+            Remainder::Truncated { .. } => Advance::Broken {
+                offset: from,
+                reason: "the broker sent less than a whole batch",
+            },
+            Remainder::Broken { reason, .. } => Advance::Broken { offset: from, reason },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{BatchBuilder, BatchOptions, Compressor, NewRecord};
+
+    fn batch(records: usize, base: i64) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        for _ in 0..records {
+            builder
+                .append(&NewRecord {
+                    value: Some(b"v"),
+                    ..NewRecord::default()
+                })
+                .unwrap();
+        }
+        let mut batch = builder.seal().finish(-1, -1, -1, &mut Compressor::new()).unwrap();
+        batch[..8].copy_from_slice(&base.to_be_bytes());
+        batch
+    }
+
+    fn cursor(position: i64, stop: Option<i64>) -> Cursor {
+        Cursor::new(Arc::from("t"), 0, position, stop)
+    }
+
+    #[test]
+    fn a_cursor_moves_behind_whole_batches_and_leaves_out_a_cut_one() {
+        let mut set = [batch(3, 10), batch(2, 13), batch(5, 15)].concat();
+        set.truncate(set.len() - 1);
+        let mut at = cursor(10, None);
+        assert_eq!(at.advance(&set), Advance::Records(10..15));
+        assert_eq!(at.position, 15);
+    }
+
+    #[test]
+    fn a_fetch_from_the_middle_of_a_batch_brings_what_is_behind_it() {
+        let mut at = cursor(12, Some(14));
+        assert_eq!(at.advance(&batch(5, 10)), Advance::Records(12..14));
+        assert!(at.is_done());
+    }
+
+    #[test]
+    fn an_empty_answer_moves_nothing() {
+        let mut at = cursor(12, None);
+        assert_eq!(at.advance(&[]), Advance::Nothing);
+        assert_eq!(at.position, 12);
+    }
+
+    #[test]
+    fn bytes_without_a_batch_are_told_and_not_waited_for() {
+        let mut at = cursor(10, None);
+        assert!(matches!(
+            at.advance(&batch(3, 10)[..40]),
+            Advance::Broken { offset: 10, .. }
+        ));
+        assert!(matches!(
+            at.advance(&[0xff; 100]),
+            Advance::Broken { offset: 10, .. }
+        ));
+    }
+}

@@ -1,0 +1,523 @@
+//! The fetcher: one request per broker for all its partitions, bounded by bytes.
+//!
+//! One task owns the cursors. As soon as an answer has come, and its batches' headers have told where to go on, the
+//! next request leaves; the answer itself goes to whoever reads, through a channel that bounds what is in memory.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::cursor::{Advance, Cursor};
+use crate::broker::backoff::Backoff;
+use crate::broker::cluster::{Cluster, Lane, Node};
+use crate::broker::connection::Connection;
+use crate::broker::error::{Error, Retry};
+use crate::broker::fetch::{self as wire, FetchLimits, Part, Wanted};
+use crate::broker::offsets;
+use crate::clock;
+use crate::record::AbortedTransaction;
+
+/// Answers that wait for the reader, beside the one it works on.
+const AHEAD: usize = 1;
+/// Delays after errors.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Records of one partition, as they came.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The broker they came from.
+    pub broker: i32,
+    /// The offsets that were asked for: batches may begin before and end behind them.
+    pub offsets: Range<i64>,
+    /// Batches; the last one may be cut.
+    pub set: Bytes,
+    /// Transactions that were aborted.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+/// What the fetcher has to tell.
+#[derive(Debug)]
+pub enum Event {
+    /// An answer with records.
+    Fetched(Vec<Fetched>),
+    /// The position was not in the log any more (`lost` records at most are gone), or not yet.
+    Moved {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// Where reading was.
+        from: i64,
+        /// Where it goes on.
+        to: i64,
+    },
+    /// Reading a partition has ended for good.
+    Failed {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// Why.
+        error: FetchError,
+    },
+}
+
+/// Why a partition cannot be read any further.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The brokers' word.
+    #[error(transparent)]
+    Broker(#[from] Error),
+    /// The brokers' bytes.
+    #[error("partition {partition} of topic {topic} cannot be read beyond offset {offset}: {reason}")]
+    Broken {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Where reading stopped.
+        offset: i64,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+}
+
+/// A handle to the fetcher's task, which ends with it, or when all cursors are done.
+#[derive(Debug)]
+pub struct Fetcher {
+    events: mpsc::Receiver<Event>,
+}
+
+impl Fetcher {
+    /// Starts fetching.
+    #[must_use]
+    pub fn start(cluster: Cluster, cursors: Vec<Cursor>, limits: FetchLimits, read_committed: bool) -> Self {
+        let (send, events) = mpsc::channel(AHEAD);
+        let cursors = cursors
+            .into_iter()
+            .filter(|cursor| !cursor.is_done())
+            .map(|cursor| ((Arc::clone(&cursor.topic), cursor.partition), cursor))
+            .collect();
+        let task = Task {
+            cluster,
+            limits,
+            read_committed,
+            cursors,
+            brokers: BTreeMap::new(),
+            answers: FuturesUnordered::new(),
+            jobs: JoinSet::new(),
+            ready: VecDeque::new(),
+            refreshing: false,
+            moving: BTreeSet::new(),
+        };
+        tokio::spawn(task.run(send));
+        Self { events }
+    }
+
+    /// The next event; `None` when all cursors are done.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Likewise, on a thread outside the runtime.
+    pub fn blocking_next(&mut self) -> Option<Event> {
+        self.events.blocking_recv()
+    }
+
+    /// What is there already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+}
+
+type PartitionId = (Arc<str>, i32);
+
+#[derive(Default)]
+struct Broker {
+    connection: Option<Arc<Connection>>,
+    busy: bool,
+    not_before: Option<Instant>,
+    backoff: Option<Backoff>,
+}
+
+struct Answered {
+    broker: i32,
+    asked: Vec<PartitionId>,
+    result: Result<Vec<Part>, Error>,
+}
+
+enum Done {
+    Refreshed(Result<(), Error>),
+    Connected(i32, Result<Arc<Connection>, Error>),
+    Found(PartitionId, Result<(i64, i64), Error>),
+}
+
+struct Task {
+    cluster: Cluster,
+    limits: FetchLimits,
+    read_committed: bool,
+    cursors: BTreeMap<PartitionId, Cursor>,
+    brokers: BTreeMap<i32, Broker>,
+    answers: FuturesUnordered<Pin<Box<dyn Future<Output = Answered> + Send>>>,
+    jobs: JoinSet<Done>,
+    ready: VecDeque<Event>,
+    refreshing: bool,
+    /// Partitions whose position is being looked up.
+    moving: BTreeSet<PartitionId>,
+}
+
+impl Task {
+    async fn run(mut self, events: mpsc::Sender<Event>) {
+        loop {
+            self.drive();
+            if self.cursors.is_empty() && self.ready.is_empty() {
+                return;
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                room = events.reserve(), if !self.ready.is_empty() => match (room, self.ready.pop_front()) {
+                    (Ok(room), Some(event)) => room.send(event),
+                    // Nobody reads any more.
+                    _ => return,
+                },
+                () = events.closed(), if self.ready.is_empty() => return,
+                Some(answered) = self.answers.next(), if !self.answers.is_empty() => self.answered(answered),
+                Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => {
+                    if let Ok(done) = done {
+                        self.done(done);
+                    }
+                }
+                () = sleep_until(wake), if wake.is_some() => {}
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let now = clock::now();
+        let cursors = self.cursors.values().filter_map(|cursor| cursor.not_before);
+        let brokers = self
+            .brokers
+            .values()
+            .filter(|broker| !broker.busy)
+            .filter_map(|broker| broker.not_before);
+        cursors.chain(brokers).filter(|at| *at > now).min()
+    }
+
+    /// Sends what can be sent.
+    fn drive(&mut self) {
+        if !self.ready.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        let view = self.cluster.view();
+        let mut by_broker: BTreeMap<i32, Vec<Wanted>> = BTreeMap::new();
+        let mut leaderless = false;
+        for (id, cursor) in &self.cursors {
+            if cursor.not_before.is_some_and(|at| now < at) || self.moving.contains(id) {
+                continue;
+            }
+            match view.leader(&id.0, id.1) {
+                Some((leader, leader_epoch)) => by_broker.entry(leader).or_default().push(Wanted {
+                    topic: Arc::clone(&id.0),
+                    partition: id.1,
+                    offset: cursor.position,
+                    leader_epoch,
+                    last_epoch: cursor.last_epoch,
+                }),
+                None => leaderless = true,
+            }
+        }
+        if leaderless {
+            self.refresh();
+        }
+        for (id, wanted) in by_broker {
+            self.ask(id, &wanted, now);
+        }
+    }
+
+    fn ask(&mut self, id: i32, wanted: &[Wanted], now: Instant) {
+        let broker = self.brokers.entry(id).or_default();
+        if broker.busy || broker.not_before.is_some_and(|at| now < at) {
+            return;
+        }
+        broker.busy = true;
+        let Some(connection) = broker
+            .connection
+            .clone()
+            .filter(|connection| !connection.is_spent(now))
+        else {
+            let cluster = self.cluster.clone();
+            self.jobs.spawn(async move {
+                Done::Connected(id, cluster.connection(Node::Broker(id), Lane::Fetch).await)
+            });
+            return;
+        };
+        let asked = wanted
+            .iter()
+            .map(|wanted| (Arc::clone(&wanted.topic), wanted.partition))
+            .collect();
+        let pending = wire::send(&connection, wanted, self.limits, self.read_committed);
+        self.answers.push(Box::pin(async move {
+            Answered {
+                broker: id,
+                asked,
+                result: pending.await,
+            }
+        }));
+    }
+
+    fn refresh(&mut self) {
+        if self.refreshing {
+            return;
+        }
+        self.refreshing = true;
+        let cluster = self.cluster.clone();
+        let mut topics: Vec<Arc<str>> = self.cursors.keys().map(|(topic, _)| Arc::clone(topic)).collect();
+        topics.dedup();
+        self.jobs.spawn(async move {
+            let names: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
+            Done::Refreshed(cluster.refresh(Some(&names)).await.map(|_| ()))
+        });
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Refreshed(result) => {
+                self.refreshing = false;
+                if let Err(error) = &result {
+                    tracing::warn!("cannot get metadata: {error}");
+                    if error.retry() == Retry::No && !error.is_unreachable() {
+                        let error = error.clone();
+                        self.fail_all(&error);
+                        return;
+                    }
+                }
+                let view = self.cluster.view();
+                for (id, cursor) in &mut self.cursors {
+                    if view.leader(&id.0, id.1).is_none() {
+                        wait(cursor);
+                    }
+                }
+            }
+            Done::Connected(id, result) => {
+                let broker = self.brokers.entry(id).or_default();
+                broker.busy = false;
+                match result {
+                    Ok(connection) => {
+                        broker.connection = Some(connection);
+                        broker.not_before = None;
+                        broker.backoff = None;
+                    }
+                    Err(error) => self.broker_failed(id, &error),
+                }
+            }
+            Done::Found(id, result) => self.found(&id, result),
+        }
+    }
+
+    fn broker_failed(&mut self, id: i32, error: &Error) {
+        tracing::info!("{error}");
+        if error.retry() == Retry::No {
+            self.fail_all(error);
+            return;
+        }
+        let broker = self.brokers.entry(id).or_default();
+        broker.connection = None;
+        let backoff = broker
+            .backoff
+            .get_or_insert_with(|| Backoff::new(RETRY.0, RETRY.1, clock::random()));
+        broker.not_before = backoff.next().map(|delay| clock::now() + delay);
+        self.refresh();
+    }
+
+    fn fail_all(&mut self, error: &Error) {
+        for ((topic, partition), _) in std::mem::take(&mut self.cursors) {
+            self.ready.push_back(Event::Failed {
+                topic,
+                partition,
+                error: error.clone().into(),
+            });
+        }
+    }
+
+    fn answered(&mut self, answered: Answered) {
+        let Answered {
+            broker,
+            asked,
+            result,
+        } = answered;
+        self.brokers.entry(broker).or_default().busy = false;
+        let parts = match result {
+            Ok(parts) => parts,
+            Err(error) => return self.broker_failed(broker, &error),
+        };
+        let mut fetched = Vec::new();
+        for part in parts {
+            // The names are ours: the answer's would be one more copy per partition and answer.
+            let known = asked
+                .iter()
+                .find(|id| *id.0 == *part.topic && id.1 == part.partition);
+            if let Some(id) = known.cloned() {
+                self.part(broker, &id, part, &mut fetched);
+            }
+        }
+        if !fetched.is_empty() {
+            self.ready.push_back(Event::Fetched(fetched));
+        }
+    }
+
+    fn part(&mut self, broker: i32, id: &PartitionId, part: Part, fetched: &mut Vec<Fetched>) {
+        let Some(cursor) = self.cursors.get_mut(id) else {
+            return;
+        };
+        if let Some(error) = part.error {
+            return self.part_failed(id, &error);
+        }
+        if let Some(to) = part.diverged {
+            let from = std::mem::replace(&mut cursor.position, to);
+            cursor.last_epoch = -1;
+            self.ready.push_back(Event::Moved {
+                topic: Arc::clone(&id.0),
+                partition: id.1,
+                from,
+                to,
+            });
+            return;
+        }
+        match cursor.advance(&part.records) {
+            Advance::Nothing => {}
+            Advance::Records(offsets) => fetched.push(Fetched {
+                topic: Arc::clone(&id.0),
+                partition: id.1,
+                broker,
+                offsets,
+                set: part.records,
+                aborted: part.aborted,
+            }),
+            Advance::Broken { offset, reason } => {
+                let error = FetchError::Broken {
+                    topic: id.0.to_string(),
+                    partition: id.1,
+                    offset,
+                    reason,
+                };
+                self.cursors.remove(id);
+                self.ready.push_back(Event::Failed {
+                    topic: Arc::clone(&id.0),
+                    partition: id.1,
+                    error,
+                });
+                return;
+            }
+        }
+        if cursor.is_done() {
+            self.cursors.remove(id);
+        }
+    }
+
+    fn part_failed(&mut self, id: &PartitionId, error: &Error) {
+        let Some(cursor) = self.cursors.get_mut(id) else {
+            return;
+        };
+        if error.is_out_of_range() {
+            return self.look_up(id.clone());
+        }
+        match error.retry() {
+            Retry::No => {
+                self.cursors.remove(id);
+                let error = error.clone().into();
+                self.ready.push_back(Event::Failed {
+                    topic: Arc::clone(&id.0),
+                    partition: id.1,
+                    error,
+                });
+            }
+            Retry::Again => wait(cursor),
+            Retry::Refresh => {
+                tracing::info!("{error}");
+                wait(cursor);
+                self.refresh();
+            }
+        }
+    }
+
+    /// The position is not in the log: finds out where the log begins and ends.
+    fn look_up(&mut self, id: PartitionId) {
+        if !self.moving.insert(id.clone()) {
+            return;
+        }
+        let cluster = self.cluster.clone();
+        let read_committed = self.read_committed;
+        self.jobs.spawn(async move {
+            let bounds = offsets::bounds(&cluster, std::slice::from_ref(&id), read_committed).await;
+            let bound = bounds.and_then(|mut bounds| bounds.pop().unwrap_or(Err(Error::Closed)));
+            Done::Found(id, bound)
+        });
+    }
+
+    fn found(&mut self, id: &PartitionId, result: Result<(i64, i64), Error>) {
+        self.moving.remove(id);
+        let Some(cursor) = self.cursors.get_mut(id) else {
+            return;
+        };
+        match result {
+            Ok((start, end)) => {
+                let from = cursor.position;
+                let to = from.clamp(start, end.max(start));
+                if from == to {
+                    // It was a follower or a leader that is not up to date yet.
+                    return wait(cursor);
+                }
+                cursor.position = to;
+                cursor.last_epoch = -1;
+                if cursor.is_done() {
+                    self.cursors.remove(id);
+                }
+                self.ready.push_back(Event::Moved {
+                    topic: Arc::clone(&id.0),
+                    partition: id.1,
+                    from,
+                    to,
+                });
+            }
+            Err(error) if error.retry() == Retry::No && !error.is_unreachable() => {
+                self.cursors.remove(id);
+                let error = error.into();
+                self.ready.push_back(Event::Failed {
+                    topic: Arc::clone(&id.0),
+                    partition: id.1,
+                    error,
+                });
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                wait(cursor);
+            }
+        }
+    }
+}
+
+/// The delay doubles with each error in a row.
+fn wait(cursor: &mut Cursor) {
+    let delay = RETRY.0 * 2u32.pow(cursor.errors.min(6));
+    cursor.errors += 1;
+    cursor.not_before = Some(clock::now() + delay.min(RETRY.1));
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}
