@@ -6,7 +6,7 @@
 //! - [`produce`]: from records to acknowledged batches;
 //! - [`fetch`]: from positions to fetched batches;
 //! - [`cli`]: the command line: flags, settings, output, a file per command;
-//! - [`shutdown`]: signals;
+//! - [`mod@shutdown`], the signals that ask the process to end;
 //! - [`clock`]: the only door to time and randomness.
 
 pub mod broker;

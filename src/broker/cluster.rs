@@ -24,6 +24,8 @@ use crate::clock;
 const INBOX: usize = 64;
 /// Delays between tries to reach a broker.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How long a server is waited for before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(500);
 /// Delays between tries of a request.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
@@ -118,6 +120,15 @@ impl Cluster {
             Node::Any => Error::Closed,
             Node::Broker(id) => Error::UnknownBroker(id),
         }))
+    }
+
+    /// Connects to these brokers beside other work, so that the connections are there when they are needed.
+    pub fn warm_up(&self, brokers: impl IntoIterator<Item = i32>, lane: Lane) {
+        for broker in brokers {
+            let cluster = self.clone();
+            // Whoever needs the connection sees why it cannot be made.
+            tokio::spawn(async move { drop(cluster.connection(Node::Broker(broker), lane).await) });
+        }
     }
 
     /// Asks and, where trying again may help, asks again until `--timeout` is over.
@@ -290,7 +301,10 @@ impl Task {
                     .map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
                 let prepared = Arc::clone(&self.prepared);
                 self.attempts.spawn(async move {
-                    tokio::time::sleep(delay).await;
+                    // A sleep of no time is one of a millisecond.
+                    if !delay.is_zero() {
+                        tokio::time::sleep(delay).await;
+                    }
                     (id, open_any(addresses, &prepared).await)
                 });
             }
@@ -393,13 +407,28 @@ impl Task {
     }
 }
 
-/// The first of these that can be connected to.
-async fn open_any(addresses: Vec<HostPort>, prepared: &Prepared) -> Result<Connection, Error> {
+/// The first of these that can be connected to: the next one is tried when the one before has failed or had its head
+/// start, so that a silent server does not use up the time of those behind it.
+async fn open_any(addresses: Vec<HostPort>, prepared: &Arc<Prepared>) -> Result<Connection, Error> {
+    let mut untried = addresses.into_iter();
+    let mut trying = JoinSet::new();
     let mut failure = None;
-    for address in addresses {
-        match Connection::open(address, prepared).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => {
+    loop {
+        if let Some(address) = untried.next() {
+            let prepared = Arc::clone(prepared);
+            trying.spawn(async move { Connection::open(address, &prepared).await });
+        }
+        let outcome = if untried.len() == 0 {
+            trying.join_next().await
+        } else {
+            match tokio::time::timeout(HEAD_START, trying.join_next()).await {
+                Ok(outcome) => outcome,
+                Err(_) => continue,
+            }
+        };
+        match outcome {
+            Some(Ok(Ok(connection))) => return Ok(connection),
+            Some(Ok(Err(error))) => {
                 tracing::info!("{error}");
                 // A permanent one (a wrong password) says more than a server that is down.
                 if failure
@@ -409,7 +438,9 @@ async fn open_any(addresses: Vec<HostPort>, prepared: &Prepared) -> Result<Conne
                     failure = Some(error);
                 }
             }
+            // Only a runtime that is being shut down cancels one of these.
+            Some(Err(_)) => {}
+            None => return Err(failure.unwrap_or(Error::Closed)),
         }
     }
-    Err(failure.unwrap_or(Error::Closed))
 }

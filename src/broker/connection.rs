@@ -15,7 +15,7 @@ use rskafka::protocol::api_key::ApiKey;
 use rskafka::protocol::api_version::{ApiVersion, ApiVersionRange};
 use rskafka::protocol::primitives::Int16;
 
-use super::error::{Error, PeerProblem};
+use super::error::{self, Error, PeerProblem};
 use super::request::{Answer, Api, Question, text};
 use super::settings::{BrokerSettings, HostPort};
 use super::stream::{self, Progress, Stream};
@@ -61,6 +61,8 @@ pub struct Connection {
     request_timeout: Duration,
     expires: Option<Instant>,
     broken: AtomicBool,
+    /// Whether it was greeted without a login, and has not answered anything since.
+    may_want_login: AtomicBool,
 }
 
 impl Connection {
@@ -97,6 +99,7 @@ impl Connection {
             request_timeout: settings.request_timeout,
             expires: None,
             broken: AtomicBool::new(false),
+            may_want_login: AtomicBool::new(false),
         };
         connection.sync_versions().await?;
         if let Some(sasl) = &settings.sasl {
@@ -107,6 +110,9 @@ impl Connection {
                     source: Arc::new(source),
                 })?;
             connection.expires = session.map(|session| clock::now() + session.mul_f64(1.0 - SESSION_MARGIN));
+        }
+        if settings.sasl.is_none() {
+            connection.may_want_login.store(true, Ordering::Relaxed);
         }
         Ok(connection)
     }
@@ -174,17 +180,24 @@ impl Connection {
     pub async fn request<R: Api>(&self, request: &R, wait: Duration) -> Result<R::Response, Error> {
         let within = self.request_timeout + wait;
         match tokio::time::timeout(within, self.messenger.request(Question(request))).await {
-            Ok(Ok(Answer(response))) => Ok(response),
+            Ok(Ok(Answer(response))) => {
+                self.may_want_login.store(false, Ordering::Relaxed);
+                Ok(response)
+            }
             Ok(Err(RequestError::NoVersionMatch { .. })) => Err(Error::Unspoken {
                 broker: self.broker.clone(),
                 api: R::NAME,
             }),
             Ok(Err(source)) => {
                 self.broken.store(true, Ordering::Relaxed);
-                if let Some(problem) = PeerProblem::find(&source) {
+                let problem = PeerProblem::find(&source).cloned();
+                // Kafka closes without a word when it wants a login first.
+                let wants_login =
+                    self.may_want_login.load(Ordering::Relaxed) && error::broke_in_transit(&source);
+                if let Some(problem) = problem.or(wants_login.then_some(PeerProblem::WantsLogin)) {
                     return Err(Error::Peer {
                         broker: self.broker.clone(),
-                        problem: problem.clone(),
+                        problem,
                     });
                 }
                 Err(Error::Broken {

@@ -169,7 +169,10 @@ impl Error {
     /// Whether the brokers could not be reached at all (exit code 4).
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Connect(_) | Self::Peer { .. }
+        )
     }
 
     /// Whether the record itself is at fault, and not the brokers, the network or a right.
@@ -214,7 +217,7 @@ impl Error {
 }
 
 /// An answer that cannot be decoded will not get better; a stream that ended may.
-fn broke_in_transit(error: &RequestError) -> bool {
+pub(crate) fn broke_in_transit(error: &RequestError) -> bool {
     match error {
         RequestError::Poisoned(inner) => broke_in_transit(inner),
         RequestError::IO(_)

@@ -27,6 +27,11 @@ pub enum PeerProblem {
         "it closed the connection without an answer: is this a TLS port, or is the broker just stopping?"
     )]
     ClosedPlain,
+    /// The connection ended at the first request after the greeting, and we did not log in.
+    #[error(
+        "it closed the connection after the greeting: does this port want a login (security.protocol=sasl_plaintext or sasl_ssl)?"
+    )]
+    WantsLogin,
     /// A TLS connection ended before the first answer, and we showed no certificate.
     #[error(
         "it closed the connection right after the TLS handshake: does it want a client certificate (ssl.certificate.location)?"
@@ -105,6 +110,7 @@ impl PeerProblem {
         !matches!(
             self,
             Self::ClosedPlain
+                | Self::WantsLogin
                 | Self::ClosedTls
                 | Self::ClosedTlsDespiteCertificate
                 | Self::ClosedHandshake

@@ -97,7 +97,7 @@ pub struct Accumulator {
 }
 
 /// Buffers kept for further batches at most.
-const MAX_SPARE: usize = 8;
+const MAX_SPARE: usize = 4;
 
 impl Accumulator {
     /// No open batches.
@@ -134,23 +134,15 @@ impl Accumulator {
                 full = self.seal(partition);
             }
         }
-        let capacity = self.limits.batch_bytes;
         let open = match &mut self.open[index] {
             Some(open) => open,
             none => {
                 let options = BatchOptions {
                     compression: self.limits.compression,
-                    capacity: 0,
+                    // Growing by doubling would copy, and end at twice the limit. Pages that are not written to cost nothing.
+                    capacity: self.limits.batch_bytes,
                 };
-                let mut buffer = self.spare.pop().unwrap_or_default();
-                // A first record that is large makes room for others like it at once.
-                buffer.reserve(
-                    record
-                        .value
-                        .map_or(0, <[u8]>::len)
-                        .saturating_mul(4)
-                        .min(capacity),
-                );
+                let buffer = self.spare.pop().unwrap_or_default();
                 let due = now + self.limits.linger;
                 self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
                 none.insert(Open {

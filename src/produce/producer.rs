@@ -33,6 +33,8 @@ const INBOX: usize = 16;
 const MAX_REQUESTS: usize = 5;
 /// Bytes of a request at most, unless a single batch is larger.
 const MAX_REQUEST_BYTES: usize = 2 << 20;
+/// Bytes in flight per broker at which no further request is sent: each is copied once more until it is in the socket.
+const MAX_BYTES_IN_FLIGHT: usize = 4 << 20;
 /// Delays between tries of a batch.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -152,11 +154,13 @@ struct Broker {
     not_before: Option<Instant>,
     backoff: Option<Backoff>,
     requests: usize,
+    bytes: usize,
 }
 
 /// A request that was answered, or failed as a whole.
 struct Answered {
     broker: i32,
+    bytes: usize,
     sent: Vec<(PartitionId, u64)>,
     result: Result<Vec<Answer>, Error>,
 }
@@ -363,7 +367,9 @@ impl Task {
             Done::Refreshed(result) => {
                 self.refreshing = false;
                 let view = self.cluster.view();
-                if let Err(error) = result {
+                if let Err(error) = result
+                    && !matches!(error, Error::Closed)
+                {
                     tracing::warn!("cannot get metadata: {error}");
                 }
                 // Still no leader: the delivery timeout ends the wait.
@@ -467,7 +473,7 @@ impl Task {
             });
             return;
         };
-        while entry.requests < MAX_REQUESTS {
+        while entry.requests < MAX_REQUESTS && entry.bytes < MAX_BYTES_IN_FLIGHT {
             let mut sent = Vec::new();
             let mut outgoing = Vec::new();
             let mut bytes = 0;
@@ -506,10 +512,12 @@ impl Task {
                 return;
             }
             entry.requests += 1;
+            entry.bytes += bytes;
             let pending = wire::send(&connection, outgoing, self.settings.request_timeout);
             self.requests.push(Box::pin(async move {
                 Answered {
                     broker,
+                    bytes,
                     sent,
                     result: pending.await,
                 }
@@ -518,9 +526,15 @@ impl Task {
     }
 
     fn answered(&mut self, answered: Answered) {
-        let Answered { broker, sent, result } = answered;
+        let Answered {
+            broker,
+            bytes,
+            sent,
+            result,
+        } = answered;
         if let Some(entry) = self.brokers.get_mut(&broker) {
             entry.requests -= 1;
+            entry.bytes -= bytes;
         }
         match result {
             Ok(answers) => {

@@ -154,7 +154,7 @@ impl Run {
 }
 
 fn simulate(seed: u64) -> Result<(), String> {
-    let start = Instant::now();
+    let start = crate::clock::now();
     let mut run = Run::new(seed, start);
     let mut pushed = 0u64;
     for step in 0..600 {
@@ -218,7 +218,7 @@ fn numbers_wrap_from_the_highest_to_zero() {
 
 #[test]
 fn five_batches_are_in_flight_at_most() {
-    let now = Instant::now();
+    let now = crate::clock::now();
     let mut queue = Queue::default();
     queue.identify(Identity { id: 1, epoch: 0 });
     for _ in 0..7 {
@@ -233,7 +233,7 @@ fn five_batches_are_in_flight_at_most() {
 
 #[test]
 fn what_may_have_been_written_and_is_given_up_costs_the_producer_id() {
-    let now = Instant::now();
+    let now = crate::clock::now();
     let mut queue = Queue::default();
     queue.identify(Identity { id: 1, epoch: 0 });
     queue.push((), 1, now);

@@ -6,7 +6,10 @@ use std::io::Read;
 
 use flate2::{Compress, Crc, FlushCompress, Status};
 use lz4_flex::block::CompressTable;
-use structured_zstd::decoding::errors::FrameDecoderError;
+use structured_zstd::decoding::errors::{
+    DecodeBlockContentError, DecodeBufferError, DecompressBlockError, ExecuteSequencesError,
+    FrameDecoderError,
+};
 use structured_zstd::decoding::{ContentChecksum, FrameContentSize, FrameDecoder, read_frame_content_size};
 use structured_zstd::encoding::{CompressionLevel, FrameCompressor};
 
@@ -367,9 +370,25 @@ fn unzstd(decoder: &mut FrameDecoder, input: &[u8], out: &mut Output<'_>) -> Res
                 out.advance(written);
                 return Ok(());
             }
-            Err(FrameDecoderError::TargetTooSmall) if length >= out.limit => return Err(out.too_large()),
-            Err(FrameDecoderError::TargetTooSmall) => wanted = length.saturating_mul(2),
+            Err(error) if did_not_fit(&error) && length >= out.limit => return Err(out.too_large()),
+            Err(error) if did_not_fit(&error) => wanted = length.saturating_mul(2),
             Err(error) => return Err(DecompressError::Corrupt(error.to_string())),
         }
+    }
+}
+
+/// Whether the room was too small for a frame that does not declare its size. structured-zstd 0.2.6 has an error of
+/// that name, but not where a sequence is what did not fit.
+fn did_not_fit(error: &FrameDecoderError) -> bool {
+    use DecodeBlockContentError::DecompressBlockError as InBlock;
+    use DecompressBlockError::ExecuteSequencesError as InSequences;
+    use ExecuteSequencesError::{DecodebufferError as InBuffer, OutputBufferOverflow};
+    match error {
+        FrameDecoderError::TargetTooSmall => true,
+        FrameDecoderError::FailedToReadBlockBody(InBlock(InSequences(error))) => matches!(
+            error,
+            OutputBufferOverflow { .. } | InBuffer(DecodeBufferError::OutputBufferOverflow { .. })
+        ),
+        _ => false,
     }
 }

@@ -293,12 +293,9 @@ fn tls_to_a_plaintext_port_and_the_reverse_are_told() {
         &Access::new(address, "plaintext"),
         &["tls", "security.protocol"],
     );
+    // A broker that wants SASL only hangs up: that and the address are all that can be told for sure.
     let address = format!("localhost:{}", kafka.secured_ports().sasl_plaintext);
-    refused(
-        kafka,
-        &Access::new(address, "plaintext"),
-        &["sasl", "security.protocol"],
-    );
+    refused(kafka, &Access::new(address.clone(), "plaintext"), &[&address]);
 }
 
 #[test]

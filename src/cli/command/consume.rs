@@ -2,13 +2,14 @@
 //!
 //! Fetching is the runtime's thread, decoding and writing (which may block) another's.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tokio::sync::oneshot;
 
-use crate::broker::cluster::Cluster;
+use crate::broker::cluster::{Cluster, Lane};
 use crate::broker::offsets::{self, OffsetQuery, Wanted};
 use crate::broker::settings::BrokerSettings;
 use crate::broker::{error, metadata::Metadata};
@@ -32,6 +33,12 @@ pub(crate) async fn run(
     let cluster = Cluster::new(brokers)?;
     let data = output.data().context("cannot write to standard output")?;
     let partitions = partitions(&cluster, &settings).await?;
+    let view = cluster.view();
+    let leaders: BTreeSet<i32> = partitions
+        .iter()
+        .filter_map(|(topic, partition)| Some(view.leader(topic, *partition)?.0))
+        .collect();
+    cluster.warm_up(leaders, Lane::Fetch);
     let cursors = cursors(&cluster, &settings, partitions, read_committed, output).await?;
     let fetcher = Fetcher::start(cluster, cursors, settings.fetch, read_committed);
     let reader = Reading {

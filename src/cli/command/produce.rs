@@ -41,6 +41,13 @@ pub(crate) async fn run(
     let mut interrupts = Interrupts::new()?;
     let request_timeout = brokers.request_timeout;
     let cluster = Cluster::new(brokers)?;
+    let producer_settings = ProducerSettings {
+        delivery_timeout: settings.delivery_timeout,
+        request_timeout,
+        compression: settings.compression,
+    };
+    // Before the metadata: it gets its producer id meanwhile.
+    let producer = Producer::start(cluster.clone(), producer_settings);
     let name = settings.topic.as_str();
     let names = [name];
     let (view, limit) = tokio::try_join!(cluster.refresh(Some(&names)), max_message_bytes(&cluster, name))?;
@@ -55,12 +62,6 @@ pub(crate) async fn run(
             partitions(count)
         );
     }
-    let producer_settings = ProducerSettings {
-        delivery_timeout: settings.delivery_timeout,
-        request_timeout,
-        compression: settings.compression,
-    };
-    let producer = Producer::start(cluster.clone(), producer_settings);
     let (reply, outcomes) = mpsc::unbounded_channel();
     // A codec may make a record fit that looks too large: then the brokers judge.
     let limit = settings.max_record.or(limit);

@@ -372,7 +372,7 @@ pub(crate) static ROWS: &[Row] = &[
     property(
         "fetch.max.bytes",
         &[],
-        Some("16MiB"),
+        Some("4MiB"),
         "most bytes of one answer to a fetch",
     ),
     property(

@@ -184,6 +184,24 @@ fn zstd_is_read_by_a_decoder_that_is_not_ours() {
 }
 
 #[test]
+fn a_zstd_frame_without_its_size_is_read_however_far_it_expands() {
+    // By libzstd, from a pipe; librdkafka's are alike. 20 times its size, so that the first guess is too small.
+    let frame = include_bytes!("undeclared.zst");
+    let line = |n: usize| format!("key-{}\tvalue {n} {}\n", n % 17, "abc".repeat(n % 101));
+    let expected: String = (0..150).map(line).collect();
+    let mut decompressor = super::super::compression::Decompressor::new(1 << 20);
+    assert_eq!(
+        decompressor.decompress(Codec::Zstd, frame).unwrap(),
+        expected.as_bytes()
+    );
+    let mut decompressor = super::super::compression::Decompressor::new(20_000);
+    assert!(
+        decompressor.decompress(Codec::Zstd, frame).is_err(),
+        "beyond the limit"
+    );
+}
+
+#[test]
 fn a_batch_stamped_anew_is_the_batch_finished_so() {
     let record = NewRecord {
         value: Some(b"abc"),
