@@ -304,7 +304,7 @@ pub(crate) static ROWS: &[Row] = &[
         "max-buffer",
         "--max-buffer",
         &[("queue.buffering.max.kbytes", KiB)],
-        Some("16MiB"),
+        Some("8MiB"),
         "how much may wait for acknowledgement",
     ),
     property(
