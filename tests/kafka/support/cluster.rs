@@ -324,6 +324,35 @@ impl Kafka {
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
+    /// Bytes of the topic's segments on the first broker, as they are on disk.
+    pub(crate) fn stored(&self, topic: &str) -> u64 {
+        let data = fs::read_dir(self.dir.join("broker-1/data")).expect("the broker's directory is there");
+        let partitions = data.filter_map(Result::ok).filter(|entry| {
+            let name = entry.file_name();
+            let partition = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(topic)?.strip_prefix('-'));
+            partition.is_some_and(|partition| partition.parse::<u32>().is_ok())
+        });
+        let files = partitions
+            .filter_map(|entry| fs::read_dir(entry.path()).ok())
+            .flatten();
+        let segments = files.filter_map(Result::ok).filter(|file| {
+            file.path()
+                .extension()
+                .is_some_and(|extension| extension == "log")
+        });
+        segments
+            .filter_map(|file| file.metadata().ok())
+            .map(|file| file.len())
+            .sum()
+    }
+
+    /// Deletes a topic.
+    pub(crate) fn delete_topic(&self, topic: &str) {
+        wire::delete_topic(self.live_ports()[0], topic);
+    }
+
     /// Runs a class of Kafka's tools (`org.apache.kafka.tools.ConsoleProducer`) with `input` as its stdin.
     pub(crate) fn java(&self, class: &str, args: &[&str], input: &[u8]) -> Finished {
         let class_path = self.dist.class_path();

@@ -9,6 +9,7 @@ use std::time::Duration;
 const LIST_OFFSETS: i16 = 2;
 const METADATA: i16 = 3;
 const CREATE_TOPICS: i16 = 19;
+const DELETE_TOPICS: i16 = 20;
 
 /// What a broker knows of the cluster.
 #[derive(Debug)]
@@ -128,6 +129,26 @@ pub(crate) fn create_topic(
         matches!(created.as_slice(), [(0, _)]),
         "topic {name} was not created: {created:?}"
     );
+}
+
+/// Deletes a topic; its files go after the broker's `log.segment.delete.delay.ms`.
+///
+/// # Panics
+/// If the cluster refuses.
+pub(crate) fn delete_topic(port: u16, name: &str) {
+    let mut body = Vec::new();
+    put_array(&mut body, &[name], |out, name| put_string(out, name));
+    body.extend(20_000_i32.to_be_bytes());
+    let answer = request(port, DELETE_TOPICS, 1, &body).expect("a broker that is up answers");
+    let mut input = Input(&answer);
+    let deleted = input.int32().and_then(|_throttle| {
+        input.array(|input| {
+            input.string()?;
+            input.int16()
+        })
+    });
+    let deleted = deleted.expect("the answer is whole");
+    assert_eq!(deleted, [0], "topic {name} was not deleted");
 }
 
 /// `version` is one without compact fields.
