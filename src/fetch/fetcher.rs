@@ -21,6 +21,7 @@ use crate::broker::cluster::{Cluster, Lane, Node};
 use crate::broker::connection::Connection;
 use crate::broker::error::{Error, Retry};
 use crate::broker::fetch::{self as wire, FetchLimits, Part, Wanted};
+use crate::broker::metadata::PartitionId;
 use crate::broker::offsets;
 use crate::clock;
 use crate::record::AbortedTransaction;
@@ -144,8 +145,6 @@ impl Fetcher {
     }
 }
 
-type PartitionId = (Arc<str>, i32);
-
 #[derive(Default)]
 struct Broker {
     connection: Option<Arc<Connection>>,
@@ -202,7 +201,7 @@ impl Task {
                         self.done(done);
                     }
                 }
-                () = sleep_until(wake), if wake.is_some() => {}
+                () = clock::sleep_until(wake) => {}
             }
         }
     }
@@ -531,10 +530,4 @@ fn wait(cursor: &mut Cursor) {
     let delay = RETRY.0 * 2u32.pow(cursor.errors.min(6));
     cursor.errors += 1;
     cursor.not_before = Some(clock::now() + delay.min(RETRY.1));
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at.into()).await;
-    }
 }

@@ -9,9 +9,10 @@ use anyhow::{Context, bail};
 use tokio::sync::oneshot;
 
 use crate::broker::cluster::Cluster;
+use crate::broker::error;
+use crate::broker::metadata::{Metadata, PartitionId};
 use crate::broker::offsets::{self, OffsetQuery, Wanted};
 use crate::broker::settings::BrokerSettings;
-use crate::broker::{error, metadata::Metadata};
 use crate::cli::Exit;
 use crate::cli::format::{KeyFilter, Printer, Source};
 use crate::cli::output::{Data, Output, plural};
@@ -62,8 +63,6 @@ pub(crate) async fn run(
         () = interrupts.next() => Ok(Exit::Interrupted),
     }
 }
-
-type PartitionId = (Arc<str>, i32);
 
 /// What is to be read, as the brokers' metadata and `-p` have it.
 async fn partitions(cluster: &Cluster, settings: &ConsumeSettings) -> anyhow::Result<Vec<PartitionId>> {
