@@ -149,6 +149,9 @@ impl Fetcher {
 struct Broker {
     connection: Option<Arc<Connection>>,
     busy: bool,
+    /// The last partition that brought records: the next request begins behind it. A broker fills an answer in the
+    /// request's order, so that busy partitions at its beginning would leave no room for the others.
+    served: Option<PartitionId>,
     not_before: Option<Instant>,
     backoff: Option<Backoff>,
 }
@@ -245,11 +248,11 @@ impl Task {
             self.refresh();
         }
         for (id, wanted) in by_broker {
-            self.ask(id, &wanted, now);
+            self.ask(id, wanted, now);
         }
     }
 
-    fn ask(&mut self, id: i32, wanted: &[Wanted], now: Instant) {
+    fn ask(&mut self, id: i32, mut wanted: Vec<Wanted>, now: Instant) {
         let broker = self.brokers.entry(id).or_default();
         if broker.busy || broker.not_before.is_some_and(|at| now < at) {
             return;
@@ -266,11 +269,16 @@ impl Task {
             });
             return;
         };
+        if let Some((topic, partition)) = &broker.served {
+            let turn =
+                wanted.partition_point(|wanted| (&wanted.topic, wanted.partition) <= (topic, *partition));
+            wanted.rotate_left(turn);
+        }
         let asked = wanted
             .iter()
             .map(|wanted| (Arc::clone(&wanted.topic), wanted.partition))
             .collect();
-        let pending = wire::send(&connection, wanted, self.limits, self.read_committed);
+        let pending = wire::send(&connection, &wanted, self.limits, self.read_committed);
         self.answers.push(Box::pin(async move {
             Answered {
                 broker: id,
@@ -397,14 +405,21 @@ impl Task {
             Err(error) => return self.broker_failed(broker, &error),
         };
         let mut fetched = Vec::new();
+        let mut served = None;
         for part in parts {
             // The names are ours: the answer's would be one more copy per partition and answer.
             let known = asked
                 .iter()
                 .find(|id| *id.0 == *part.topic && id.1 == part.partition);
             if let Some(id) = known.cloned() {
+                if !part.records.is_empty() {
+                    served = Some(id.clone());
+                }
                 self.part(broker, &id, part, &mut fetched);
             }
+        }
+        if served.is_some() {
+            self.brokers.entry(broker).or_default().served = served;
         }
         if !fetched.is_empty() {
             self.ready.push_back(Event::Fetched(fetched));
