@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::cursor::{Advance, Cursor};
@@ -101,6 +101,18 @@ pub enum FetchError {
 #[derive(Debug)]
 pub struct Fetcher {
     events: mpsc::Receiver<Event>,
+    stop: Arc<Notify>,
+}
+
+/// Ends a fetcher from outside of whatever reads it.
+#[derive(Debug)]
+pub struct Stopper(Arc<Notify>);
+
+impl Stopper {
+    /// What was fetched already can still be read.
+    pub fn stop(&self) {
+        self.0.notify_one();
+    }
 }
 
 impl Fetcher {
@@ -125,8 +137,15 @@ impl Fetcher {
             refreshing: false,
             moving: BTreeSet::new(),
         };
-        tokio::spawn(task.run(send));
-        Self { events }
+        let stop = Arc::new(Notify::new());
+        tokio::spawn(task.run(send, Arc::clone(&stop)));
+        Self { events, stop }
+    }
+
+    /// A way to end it while it is read elsewhere.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.stop))
     }
 
     /// The next event; `None` when all cursors are done.
@@ -183,7 +202,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, events: mpsc::Sender<Event>) {
+    async fn run(mut self, events: mpsc::Sender<Event>, stop: Arc<Notify>) {
         loop {
             let now = clock::now();
             self.drive(now);
@@ -197,6 +216,7 @@ impl Task {
                     // Nobody reads any more.
                     _ => return,
                 },
+                () = stop.notified() => return,
                 () = events.closed(), if self.ready.is_empty() => return,
                 Some(answered) = self.answers.next(), if !self.answers.is_empty() => self.answered(answered),
                 Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => {
