@@ -234,9 +234,8 @@ impl Run<'_> {
         }
         if self.interrupted {
             // What was read goes out; a line that was begun does not.
-            reader.stop();
             // Ends of sources as well: they end a last line, which the next source does not go on with.
-            while let Some(event) = reader.try_next() {
+            while let Some(event) = reader.rest().await {
                 self.take(event, &mut splitter, &settings.cut, &headers, line_limit, &reader)
                     .await?;
             }
