@@ -112,7 +112,8 @@ impl Accumulator {
         }
     }
 
-    /// Appends a record to its partition's batch. Returns the batch that had no room for it, if any.
+    /// Appends a record to its partition's batch. Returns the batch that had no room for it, if any. `now` is asked
+    /// for a new batch only: per record, the clock would cost as much as the checksum.
     ///
     /// # Errors
     /// The record is larger than the topic takes.
@@ -121,7 +122,7 @@ impl Accumulator {
         partition: i32,
         record: &NewRecord<'_>,
         place: u64,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Result<Option<Batch>, TooLarge> {
         let index = usize::try_from(partition).unwrap_or_default();
         if index >= self.open.len() {
@@ -143,7 +144,7 @@ impl Accumulator {
                     capacity: self.limits.batch_bytes,
                 };
                 let buffer = self.spare.pop().unwrap_or_default();
-                let due = now + self.limits.linger;
+                let due = now() + self.limits.linger;
                 self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
                 none.insert(Open {
                     builder: BatchBuilder::with_buffer(options, buffer),

@@ -280,7 +280,9 @@ impl Run<'_> {
                             headers,
                             timestamp: now,
                         };
-                        self.accept(None, &record, tally::place(source, 1)).await?;
+                        if let Some(batch) = self.accept(None, &record, tally::place(source, 1)) {
+                            self.pass_on(batch).await?;
+                        }
                     }
                     return Ok(());
                 }
@@ -291,7 +293,9 @@ impl Run<'_> {
                         Some(Ok(parsed)) => {
                             let place = tally::place(source, parsed.line);
                             let record = parsed.record(now);
-                            self.accept(parsed.partition, &record, place).await?;
+                            if let Some(batch) = self.accept(parsed.partition, &record, place) {
+                                self.pass_on(batch).await?;
+                            }
                         }
                         Some(Err(refused)) => {
                             self.refuse(tally::place(source, refused.line), &refused.refusal)
@@ -313,7 +317,9 @@ impl Run<'_> {
                         Some(Ok(parsed)) => {
                             let place = tally::place(source, parsed.line);
                             let record = parsed.record(now);
-                            self.accept(parsed.partition, &record, place).await?;
+                            if let Some(batch) = self.accept(parsed.partition, &record, place) {
+                                self.pass_on(batch).await?;
+                            }
                         }
                         Some(Err(refused)) => {
                             self.refuse(tally::place(source, refused.line), &refused.refusal)
@@ -332,13 +338,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Takes a record into its batch; waits while too much is on its way.
-    async fn accept(
-        &mut self,
-        partition: Option<i32>,
-        record: &NewRecord<'_>,
-        place: u64,
-    ) -> anyhow::Result<()> {
+    /// Takes a record into its batch. Returns the batch that had no room for it, which is to be passed on at once.
+    /// (Not async itself: it runs for each record, and there is one batch for thousands.)
+    #[inline]
+    fn accept(&mut self, partition: Option<i32>, record: &NewRecord<'_>, place: u64) -> Option<Batch> {
         let partition = match partition.or(self.partition) {
             Some(partition) if partition.unsigned_abs() < self.count => partition,
             Some(partition) => {
@@ -347,7 +350,7 @@ impl Run<'_> {
                     partitions(self.count)
                 );
                 self.refuse(place, &why);
-                return Ok(());
+                return None;
             }
             None => {
                 let of = Partitions {
@@ -357,21 +360,26 @@ impl Run<'_> {
                 self.partitioner.partition(record.key, of, clock::random)
             }
         };
-        match self.accumulator.append(partition, record, place, clock::now()) {
-            Err(refused) => self.refuse(place, &refused),
+        match self.accumulator.append(partition, record, place, clock::now) {
+            Err(refused) => {
+                self.refuse(place, &refused);
+                None
+            }
             Ok(full) => {
                 self.accepted += 1;
                 if let Some(left) = &mut self.left {
                     *left -= 1;
                 }
-                if let Some(batch) = full {
-                    self.partitioner.batch_is_full(partition);
-                    self.submit(batch).await?;
-                    self.make_room().await?;
-                }
+                full
             }
         }
-        Ok(())
+    }
+
+    /// Submits a full batch; waits while too much is on its way.
+    async fn pass_on(&mut self, batch: Batch) -> anyhow::Result<()> {
+        self.partitioner.batch_is_full(batch.partition);
+        self.submit(batch).await?;
+        self.make_room().await
     }
 
     /// Keeps what was read and is not acknowledged within `--max-buffer`.
