@@ -84,6 +84,7 @@ impl Cluster {
             publish,
             links: BTreeMap::new(),
             attempts: JoinSet::new(),
+            last_attempt: 0,
         };
         tokio::spawn(task.run(asks));
         Ok(Self {
@@ -216,6 +217,9 @@ struct Link {
     state: State,
     backoff: Backoff,
     not_before: Option<Instant>,
+    /// Which attempt is waited for: a link that was dropped (its broker moved) and made anew does not take the
+    /// old one's result.
+    attempt: u64,
 }
 
 enum State {
@@ -230,6 +234,7 @@ impl Link {
             state: State::Idle,
             backoff: fresh_backoff(),
             not_before: None,
+            attempt: 0,
         }
     }
 
@@ -252,7 +257,8 @@ struct Task {
     metadata: Metadata,
     publish: watch::Sender<View>,
     links: BTreeMap<LinkId, Link>,
-    attempts: JoinSet<(LinkId, Result<Connection, Error>)>,
+    attempts: JoinSet<(LinkId, u64, Result<Connection, Error>)>,
+    last_attempt: u64,
 }
 
 impl Task {
@@ -266,8 +272,8 @@ impl Task {
                 },
                 Some(attempt) = self.attempts.join_next() => {
                     // An attempt neither panics nor is aborted; if it were, its waiters would see their channel closed.
-                    if let Ok((id, result)) = attempt {
-                        self.attempted(id, result);
+                    if let Ok((id, attempt, result)) = attempt {
+                        self.attempted(id, attempt, result);
                     }
                 }
             }
@@ -299,13 +305,16 @@ impl Task {
                 let delay = link
                     .not_before
                     .map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+                self.last_attempt += 1;
+                let attempt = self.last_attempt;
+                link.attempt = attempt;
                 let prepared = Arc::clone(&self.prepared);
                 self.attempts.spawn(async move {
                     // A sleep of no time is one of a millisecond.
                     if !delay.is_zero() {
                         tokio::time::sleep(delay).await;
                     }
-                    (id, open_any(addresses, &prepared).await)
+                    (id, attempt, open_any(addresses, &prepared).await)
                 });
             }
         }
@@ -336,10 +345,9 @@ impl Task {
         addresses
     }
 
-    fn attempted(&mut self, id: LinkId, result: Result<Connection, Error>) {
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
+    fn attempted(&mut self, id: LinkId, attempt: u64, result: Result<Connection, Error>) {
+        let link = self.links.get_mut(&id).filter(|link| link.attempt == attempt);
+        let Some(link) = link else { return };
         let State::Connecting(waiting) = std::mem::replace(&mut link.state, State::Idle) else {
             return;
         };
@@ -349,20 +357,25 @@ impl Task {
                 link.state = State::Ready(Arc::clone(&connection));
                 link.backoff = fresh_backoff();
                 link.not_before = None;
-                for reply in waiting {
-                    drop(reply.send(Ok(Arc::clone(&connection))));
-                }
+                tell(waiting, &Ok(Arc::clone(&connection)));
                 if id.1 == Lane::Other && id.0 != Node::Any {
                     // The bootstrap connection has served: at most two connections per broker.
-                    self.links.remove(&(Node::Any, Lane::Other));
+                    self.drop_bootstrap(connection);
                 }
             }
             Err(error) => {
                 link.not_before = link.backoff.next().map(|delay| clock::now() + delay);
-                for reply in waiting {
-                    drop(reply.send(Err(error.clone())));
-                }
+                tell(waiting, &Err(error));
             }
+        }
+    }
+
+    /// Whoever waits for any connection takes this one.
+    fn drop_bootstrap(&mut self, connection: Arc<Connection>) {
+        if let Some(link) = self.links.remove(&(Node::Any, Lane::Other))
+            && let State::Connecting(waiting) = link.state
+        {
+            tell(waiting, &Ok(connection));
         }
     }
 
@@ -404,6 +417,13 @@ impl Task {
                 .entry((Node::Broker(broker), Lane::Other))
                 .or_insert(link);
         }
+    }
+}
+
+fn tell(waiting: Vec<Reply>, result: &Result<Arc<Connection>, Error>) {
+    for reply in waiting {
+        // Nobody may listen any more; then nobody is told.
+        drop(reply.send(result.clone()));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_protocol::error::ResponseError;
+pub use kafka_protocol::error::ResponseError;
 use rskafka::messenger::RequestError;
 
 use super::settings::HostPort;
@@ -194,6 +194,15 @@ impl Error {
     #[must_use]
     pub fn is_out_of_range(&self) -> bool {
         self.code() == Some(ResponseError::OffsetOutOfRange)
+    }
+
+    /// Whether the brokers do not know the topic or partition, which for a moment may be an answer of the past.
+    #[must_use]
+    pub fn is_unknown_topic(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(ResponseError::UnknownTopicOrPartition | ResponseError::UnknownTopicId)
+        )
     }
 
     /// Kafka's error code, if it was one.

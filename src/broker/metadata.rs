@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::MetadataResponse;
 
+use super::error::Error;
 use super::settings::HostPort;
 
 /// A view of the cluster, as one answer told it, merged over time.
@@ -129,6 +130,16 @@ impl Metadata {
             .partitions
             .get(usize::try_from(partition).ok()?)?;
         Some((partition.leader?, partition.leader_epoch))
+    }
+
+    /// Why a partition without a leader cannot be used: what the brokers say of its topic, or just that.
+    pub(crate) fn leaderless(&self, what: String, topic: &str) -> Error {
+        let error = self.topics.get(topic).and_then(|topic| topic.error);
+        Error::Refused {
+            what,
+            code: error.unwrap_or(ResponseError::LeaderNotAvailable),
+            message: None,
+        }
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) enum Sent {
     /// An earlier try was written, too long ago for the broker to know its offset.
     Duplicate,
     /// Not the next in sequence, or from a producer that the broker does not know.
-    OutOfSequence,
+    OutOfSequence { error: Error },
     /// The batch is larger than the topic takes.
     TooLarge { error: Error },
     /// Anything else; `unknown`: it may have been written all the same.
@@ -116,7 +116,7 @@ fn failed(error: Error) -> Sent {
             | E::InvalidProducerEpoch
             | E::InvalidProducerIdMapping
             | E::ProducerFenced,
-        ) => Sent::OutOfSequence,
+        ) => Sent::OutOfSequence { error },
         Some(E::MessageTooLarge | E::RecordListTooLarge) => Sent::TooLarge { error },
         // Written here, but not (yet) on enough replicas, or not known to be: the repeat is recognised by its sequence.
         Some(

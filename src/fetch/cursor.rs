@@ -62,6 +62,17 @@ impl Cursor {
         self.stop.is_some_and(|stop| self.position >= stop)
     }
 
+    /// Goes on elsewhere, in a log that now ends at `end`, if that is known: what was behind it is gone, and waiting
+    /// for as much to be written again might never end.
+    pub fn move_to(&mut self, to: i64, end: Option<i64>) {
+        self.position = to;
+        // It is the epoch of what was read before the old position.
+        self.last_epoch = -1;
+        if let (Some(stop), Some(end)) = (self.stop, end) {
+            self.stop = Some(stop.min(end));
+        }
+    }
+
     /// Moves behind the batches of an answer, by their headers alone. It goes on by a batch's last offset and not by
     /// its last record's: the end of a transaction and compaction leave offsets without a record.
     pub fn advance(&mut self, set: &[u8]) -> Advance {
@@ -137,6 +148,51 @@ mod tests {
         let mut at = cursor(12, None);
         assert_eq!(at.advance(&[]), Advance::Nothing);
         assert_eq!(at.position, 12);
+    }
+
+    #[test]
+    fn a_batch_that_ends_behind_the_stop_ends_reading_and_tells_only_what_was_asked_for() {
+        let mut at = cursor(10, Some(12));
+        assert_eq!(at.advance(&batch(5, 10)), Advance::Records(10..12));
+        assert!(at.is_done());
+        assert!(!cursor(10, None).is_done());
+        assert!(cursor(12, Some(12)).is_done());
+    }
+
+    #[test]
+    fn batches_that_were_read_already_move_nothing() {
+        let mut at = cursor(20, None);
+        assert_eq!(at.advance(&batch(5, 10)), Advance::Nothing);
+        assert_eq!(at.position, 20);
+    }
+
+    #[test]
+    fn a_gap_between_batches_is_stepped_over() {
+        let mut at = cursor(10, None);
+        let set = [batch(2, 15), batch(1, 40)].concat();
+        assert_eq!(at.advance(&set), Advance::Records(10..41));
+        assert_eq!(at.position, 41);
+    }
+
+    #[test]
+    fn a_log_that_was_cut_short_is_read_to_its_new_end() {
+        let mut at = cursor(50, Some(100));
+        at.last_epoch = 7;
+        at.move_to(30, Some(30));
+        assert_eq!((at.position, at.last_epoch), (30, -1));
+        assert!(at.is_done());
+        let mut parted = cursor(50, Some(100));
+        parted.move_to(30, None);
+        assert_eq!(parted.stop, Some(100));
+    }
+
+    #[test]
+    fn an_answer_ends_the_row_of_errors() {
+        let mut at = cursor(10, None);
+        at.errors = 3;
+        at.not_before = Some(crate::clock::now());
+        at.advance(&[]);
+        assert_eq!((at.errors, at.not_before), (0, None));
     }
 
     #[test]

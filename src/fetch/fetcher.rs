@@ -29,6 +29,8 @@ use crate::record::AbortedTransaction;
 const AHEAD: usize = 1;
 /// Delays after errors.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Errors in a row after which a topic that the brokers do not know is taken for deleted: about 3 s.
+const MAX_UNKNOWN: u32 = 5;
 
 /// Records of one partition, as they came.
 #[derive(Debug)]
@@ -181,11 +183,12 @@ struct Task {
 impl Task {
     async fn run(mut self, events: mpsc::Sender<Event>) {
         loop {
-            self.drive();
+            let now = clock::now();
+            self.drive(now);
             if self.cursors.is_empty() && self.ready.is_empty() {
                 return;
             }
-            let wake = self.next_wake();
+            let wake = self.next_wake(now);
             tokio::select! {
                 room = events.reserve(), if !self.ready.is_empty() => match (room, self.ready.pop_front()) {
                     (Ok(room), Some(event)) => room.send(event),
@@ -204,8 +207,9 @@ impl Task {
         }
     }
 
-    fn next_wake(&self) -> Option<Instant> {
-        let now = clock::now();
+    /// When something is to be done without an event from outside. `now` is the time that `drive` went by, lest
+    /// something that falls due in between be missed.
+    fn next_wake(&self, now: Instant) -> Option<Instant> {
         let cursors = self.cursors.values().filter_map(|cursor| cursor.not_before);
         let brokers = self
             .brokers
@@ -216,11 +220,10 @@ impl Task {
     }
 
     /// Sends what can be sent.
-    fn drive(&mut self) {
+    fn drive(&mut self, now: Instant) {
         if !self.ready.is_empty() {
             return;
         }
-        let now = clock::now();
         let view = self.cluster.view();
         let mut by_broker: BTreeMap<i32, Vec<Wanted>> = BTreeMap::new();
         let mut leaderless = false;
@@ -304,12 +307,7 @@ impl Task {
                         return;
                     }
                 }
-                let view = self.cluster.view();
-                for (id, cursor) in &mut self.cursors {
-                    if view.leader(&id.0, id.1).is_none() {
-                        wait(cursor);
-                    }
-                }
+                self.leaderless();
             }
             Done::Connected(id, result) => {
                 let broker = self.brokers.entry(id).or_default();
@@ -325,6 +323,42 @@ impl Task {
             }
             Done::Found(id, result) => self.found(&id, result),
         }
+    }
+
+    /// Waits for partitions without a leader; gives up those that will not get one.
+    fn leaderless(&mut self) {
+        let view = self.cluster.view();
+        let mut gone = Vec::new();
+        for (id, cursor) in &mut self.cursors {
+            if view.leader(&id.0, id.1).is_some() {
+                continue;
+            }
+            let error = view.leaderless(format!("reading partition {} of topic {}", id.1, id.0), &id.0);
+            // For a moment a broker may not know of a topic; one that stays unknown was deleted.
+            let lasting =
+                error.retry() == Retry::No || (error.is_unknown_topic() && cursor.errors >= MAX_UNKNOWN);
+            if lasting {
+                gone.push((id.clone(), error));
+            } else {
+                if cursor.errors == MAX_UNKNOWN {
+                    tracing::warn!("{error}; waiting for it");
+                }
+                wait(cursor);
+            }
+        }
+        for (id, error) in gone {
+            self.fail(id, error.into());
+        }
+    }
+
+    fn fail(&mut self, id: PartitionId, error: FetchError) {
+        self.cursors.remove(&id);
+        let (topic, partition) = id;
+        self.ready.push_back(Event::Failed {
+            topic,
+            partition,
+            error,
+        });
     }
 
     fn broker_failed(&mut self, id: i32, error: &Error) {
@@ -386,8 +420,12 @@ impl Task {
             return self.part_failed(id, &error);
         }
         if let Some(to) = part.diverged {
-            let from = std::mem::replace(&mut cursor.position, to);
-            cursor.last_epoch = -1;
+            // A log parts where it was read already, never ahead.
+            let (from, to) = (cursor.position, to.min(cursor.position));
+            cursor.move_to(to, None);
+            if from == to {
+                return;
+            }
             self.ready.push_back(Event::Moved {
                 topic: Arc::clone(&id.0),
                 partition: id.1,
@@ -413,13 +451,7 @@ impl Task {
                     offset,
                     reason,
                 };
-                self.cursors.remove(id);
-                self.ready.push_back(Event::Failed {
-                    topic: Arc::clone(&id.0),
-                    partition: id.1,
-                    error,
-                });
-                return;
+                return self.fail(id.clone(), error);
             }
         }
         if cursor.is_done() {
@@ -435,15 +467,7 @@ impl Task {
             return self.look_up(id.clone());
         }
         match error.retry() {
-            Retry::No => {
-                self.cursors.remove(id);
-                let error = error.clone().into();
-                self.ready.push_back(Event::Failed {
-                    topic: Arc::clone(&id.0),
-                    partition: id.1,
-                    error,
-                });
-            }
+            Retry::No => self.fail(id.clone(), error.clone().into()),
             Retry::Again => wait(cursor),
             Retry::Refresh => {
                 tracing::info!("{error}");
@@ -480,8 +504,7 @@ impl Task {
                     // It was a follower or a leader that is not up to date yet.
                     return wait(cursor);
                 }
-                cursor.position = to;
-                cursor.last_epoch = -1;
+                cursor.move_to(to, (to < from).then_some(end));
                 if cursor.is_done() {
                     self.cursors.remove(id);
                 }
@@ -493,13 +516,7 @@ impl Task {
                 });
             }
             Err(error) if error.retry() == Retry::No && !error.is_unreachable() => {
-                self.cursors.remove(id);
-                let error = error.into();
-                self.ready.push_back(Event::Failed {
-                    topic: Arc::clone(&id.0),
-                    partition: id.1,
-                    error,
-                });
+                self.fail(id.clone(), error.into());
             }
             Err(error) => {
                 tracing::warn!("{error}");

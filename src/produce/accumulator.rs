@@ -36,7 +36,8 @@ pub struct Places {
 }
 
 impl Places {
-    fn push(&mut self, place: u64) {
+    /// The place of the next record.
+    pub(super) fn push(&mut self, place: u64) {
         match self.runs.last_mut() {
             Some((first, count)) if *first + u64::from(*count) == place => *count += 1,
             _ => self.runs.push((place, 1)),
@@ -94,8 +95,12 @@ pub struct Accumulator {
     next_due: Option<Instant>,
     /// Buffers of batches that were acknowledged: fresh pages cost about as much as the copying into them.
     spare: Vec<Vec<u8>>,
+    /// Always empty: tells how large a record is in a batch of its own.
+    measure: BatchBuilder,
 }
 
+/// A batch's length is a signed 32-bit number; the room left is for the frame around it.
+const MAX_BATCH: usize = (i32::MAX as usize) - (1 << 20);
 /// Buffers kept for further batches at most.
 const MAX_SPARE: usize = 4;
 
@@ -109,6 +114,10 @@ impl Accumulator {
             bytes: 0,
             next_due: None,
             spare: Vec::new(),
+            measure: BatchBuilder::new(BatchOptions {
+                compression: limits.compression,
+                capacity: 0,
+            }),
         }
     }
 
@@ -128,12 +137,19 @@ impl Accumulator {
         if index >= self.open.len() {
             self.open.resize_with(index + 1, || None);
         }
-        let mut full = None;
-        if let Some(open) = &mut self.open[index] {
+        let fits = self.open[index].as_ref().is_some_and(|open| {
             let grown = open.builder.len() + open.builder.encoded_size(record);
-            if grown > self.limits.batch_bytes || open.builder.count() >= self.limits.batch_records {
-                full = self.seal(partition);
+            grown <= self.limits.batch_bytes && open.builder.count() < self.limits.batch_records
+        });
+        let mut full = None;
+        if !fits {
+            // Before anything is closed: a refused record leaves the batch that it would have displaced as it is.
+            let size = BATCH_OVERHEAD + self.measure.encoded_size(record);
+            let limit = self.limits.record_bytes.unwrap_or(MAX_BATCH).min(MAX_BATCH);
+            if size > limit {
+                return Err(TooLarge { size, limit });
             }
+            full = self.seal(partition);
         }
         let open = match &mut self.open[index] {
             Some(open) => open,
@@ -154,22 +170,12 @@ impl Accumulator {
             }
         };
         let before = open.builder.len();
-        if let Some(limit) = self.limits.record_bytes
-            && open.builder.is_empty()
-        {
-            let size = BATCH_OVERHEAD + open.builder.encoded_size(record);
-            if size > limit {
-                self.open[index] = None;
-                return Err(TooLarge { size, limit });
-            }
-        }
         if let Err(e) = open.builder.append(record) {
-            if open.builder.is_empty() {
-                self.open[index] = None;
-            }
+            // A new batch has room for what was measured above, so nothing was displaced.
+            debug_assert!(full.is_none(), "{e}");
             return Err(TooLarge {
                 size: e.size,
-                limit: i32::MAX.unsigned_abs() as usize,
+                limit: MAX_BATCH,
             });
         }
         open.places.push(place);
@@ -244,5 +250,159 @@ impl Accumulator {
             bytes,
             places: open.places,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            batch_bytes: 500,
+            batch_records: 10,
+            linger: Duration::from_millis(5),
+            record_bytes: Some(1000),
+            compression: Compression::default(),
+        }
+    }
+
+    fn record(value: &[u8]) -> NewRecord<'_> {
+        NewRecord {
+            value: Some(value),
+            ..NewRecord::default()
+        }
+    }
+
+    #[test]
+    fn a_batch_is_closed_by_the_record_that_does_not_fit_into_its_bytes() {
+        let now = crate::clock::now();
+        let mut open = Accumulator::new(limits());
+        assert!(
+            open.append(0, &record(&[b'a'; 300]), 1, || now)
+                .unwrap()
+                .is_none()
+        );
+        let full = open.append(0, &record(&[b'b'; 300]), 2, || now).unwrap().unwrap();
+        assert_eq!((full.records, full.places.get(0)), (1, Some(1)));
+        assert!(full.bytes <= 500);
+        let rest = open.take_all();
+        assert_eq!(rest.len(), 1);
+        assert_eq!(rest[0].places.get(0), Some(2));
+        assert_eq!(open.bytes(), 0);
+        assert_eq!(open.next_due(), None);
+    }
+
+    #[test]
+    fn a_batch_is_closed_by_its_count_of_records() {
+        let now = crate::clock::now();
+        let mut open = Accumulator::new(limits());
+        let full: Vec<_> = (0..25)
+            .filter_map(|place| open.append(3, &record(b"v"), place, || now).unwrap())
+            .collect();
+        assert_eq!(full.iter().map(|b| b.records).collect::<Vec<_>>(), [10, 10]);
+        assert_eq!(full[1].places.get(9), Some(19));
+        assert!(full.iter().all(|batch| batch.partition == 3));
+    }
+
+    #[test]
+    fn a_record_larger_than_a_batch_and_within_the_limit_gets_a_batch_of_its_own() {
+        let now = crate::clock::now();
+        let mut open = Accumulator::new(limits());
+        open.append(0, &record(b"a"), 1, || now).unwrap();
+        let before = open.append(0, &record(&[b'b'; 800]), 2, || now).unwrap().unwrap();
+        assert_eq!(before.records, 1);
+        let large = open.append(0, &record(b"c"), 3, || now).unwrap().unwrap();
+        assert_eq!((large.records, large.places.get(0)), (1, Some(2)));
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_displaces_nothing() {
+        let now = crate::clock::now();
+        let mut open = Accumulator::new(limits());
+        open.append(0, &record(b"kept"), 1, || now).unwrap();
+        let bytes = open.bytes();
+        let refused = open.append(0, &record(&[b'x'; 2000]), 2, || now).unwrap_err();
+        assert_eq!(refused.limit, 1000);
+        assert!(refused.size > 2000);
+        assert_eq!(open.bytes(), bytes);
+        // Key and headers count.
+        let headers: &[crate::record::Header<'_>] = &[(b"name", Some(&[b'h'; 300]))];
+        let with_headers = NewRecord {
+            key: Some(&[b'k'; 300]),
+            headers,
+            ..record(&[b'v'; 400])
+        };
+        assert!(open.append(0, &with_headers, 3, || now).is_err());
+        let kept = open.take_all();
+        assert_eq!(kept.len(), 1);
+        assert_eq!((kept[0].records, kept[0].places.get(0)), (1, Some(1)));
+    }
+
+    #[test]
+    fn a_refused_first_record_opens_no_batch() {
+        let now = crate::clock::now();
+        let mut open = Accumulator::new(limits());
+        assert!(open.append(0, &record(&[b'x'; 2000]), 1, || now).is_err());
+        assert_eq!((open.bytes(), open.next_due()), (0, None));
+        assert!(open.take_all().is_empty());
+    }
+
+    #[test]
+    fn batches_linger_each_from_their_first_record_on() {
+        let now = crate::clock::now();
+        let ms = Duration::from_millis;
+        let mut open = Accumulator::new(limits());
+        open.append(0, &record(b"a"), 1, || now).unwrap();
+        open.append(1, &record(b"b"), 2, || now + ms(3)).unwrap();
+        open.append(0, &record(b"c"), 3, || now + ms(4)).unwrap();
+        assert_eq!(open.next_due(), Some(now + ms(5)));
+        assert!(open.take_due(now + ms(4)).is_empty());
+        let due = open.take_due(now + ms(5));
+        assert_eq!((due.len(), due[0].partition, due[0].records), (1, 0, 2));
+        assert_eq!(open.next_due(), Some(now + ms(8)));
+    }
+
+    #[test]
+    fn the_largest_is_taken_when_memory_is_short() {
+        let now = crate::clock::now();
+        let mut open = Accumulator::new(limits());
+        for (partition, length) in [(0, 10), (1, 200), (2, 100)] {
+            open.append(partition, &record(&vec![b'v'; length]), 1, || now)
+                .unwrap();
+        }
+        let order: Vec<_> = std::iter::from_fn(|| open.take_largest())
+            .map(|batch| batch.partition)
+            .collect();
+        assert_eq!(order, [1, 2, 0]);
+        assert_eq!(open.bytes(), 0);
+    }
+
+    #[test]
+    fn a_buffer_that_comes_back_is_used_again() {
+        let now = crate::clock::now();
+        let mut open = Accumulator::new(limits());
+        open.recycle(Vec::with_capacity(12_345));
+        open.append(0, &record(b"a"), 1, || now).unwrap();
+        assert!(open.spare.is_empty());
+        for _ in 0..10 {
+            open.recycle(Vec::new());
+        }
+        assert_eq!(open.spare.len(), MAX_SPARE);
+    }
+
+    #[test]
+    fn places_are_kept_as_runs() {
+        let mut places = Places::default();
+        for place in [5, 6, 7, 100, 101, 3] {
+            places.push(place);
+        }
+        assert_eq!(places.runs.len(), 3);
+        assert_eq!(places.count(), 6);
+        let all: Vec<_> = (0..7).map(|index| places.get(index)).collect();
+        assert_eq!(
+            all,
+            [Some(5), Some(6), Some(7), Some(100), Some(101), Some(3), None]
+        );
     }
 }

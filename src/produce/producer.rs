@@ -193,8 +193,9 @@ impl Task {
         // Before the first batch comes, which spares it the wait.
         self.ask_for_identity();
         let mut open = true;
+        let mut now = clock::now();
         while open || !self.queues.values().all(Queue::is_empty) {
-            let wake = self.next_wake();
+            let wake = self.next_wake(now);
             tokio::select! {
                 submit = submits.recv(), if open => match submit {
                     Some(submit) => self.take(submit),
@@ -210,8 +211,9 @@ impl Task {
                 }
                 () = sleep_until(wake), if wake.is_some() => {}
             }
-            self.expire();
-            self.drive();
+            now = clock::now();
+            self.expire(now);
+            self.drive(now);
         }
     }
 
@@ -252,8 +254,10 @@ impl Task {
             .push(parcel, records, clock::now());
     }
 
-    /// When something is to be done without an event from outside.
-    fn next_wake(&self) -> Option<Instant> {
+    /// When something is to be done without an event from outside. What was due by `now` has been done, or waits for
+    /// such an event (a connection, an answer): waking up for it would only burn the processor. `now` is the time
+    /// that `drive` went by, lest something that falls due in between be missed.
+    fn next_wake(&self, now: Instant) -> Option<Instant> {
         let retries = self.queues.values().filter_map(Queue::due);
         let expiries = self
             .queues
@@ -264,11 +268,14 @@ impl Task {
             .values()
             .filter(|b| !b.connecting)
             .filter_map(|b| b.not_before);
-        retries.chain(expiries).chain(brokers).min()
+        retries
+            .chain(expiries)
+            .chain(brokers)
+            .filter(|at| *at > now)
+            .min()
     }
 
-    fn expire(&mut self) {
-        let now = clock::now();
+    fn expire(&mut self, now: Instant) {
         for ((topic, partition), queue) in &mut self.queues {
             for item in queue.expire(now, self.settings.delivery_timeout) {
                 let within = self.settings.delivery_timeout;
@@ -286,10 +293,9 @@ impl Task {
     }
 
     /// Starts whatever can be started.
-    fn drive(&mut self) {
+    fn drive(&mut self, now: Instant) {
         self.compress();
         self.identify();
-        let now = clock::now();
         let view = self.cluster.view();
         let mut leaderless = false;
         let mut by_broker: BTreeMap<i32, Vec<PartitionId>> = BTreeMap::new();
@@ -361,6 +367,12 @@ impl Task {
                 self.identifying = false;
                 match result {
                     Ok(identity) => self.identity = Some(identity),
+                    // There was one before, so the settings are right, and the brokers may come back: asked again until
+                    // the delivery timeout ends the wait.
+                    Err(error @ Error::Unreachable { .. }) if self.identity.is_some() => {
+                        tracing::warn!("{error}");
+                        note_where(&mut self.queues, &error, |_, queue| queue.needs_identity());
+                    }
                     Err(error) => self.give_up_where(&error, Queue::needs_identity),
                 }
             }
@@ -377,6 +389,8 @@ impl Task {
                 for (id, queue) in &mut self.queues {
                     if view.leader(&id.0, id.1).is_none() {
                         queue.wait_until(at);
+                        let what = format!("publishing to partition {} of topic {}", id.1, id.0);
+                        note_oldest(queue, &view.leaderless(what, &id.0));
                     }
                 }
             }
@@ -419,6 +433,11 @@ impl Task {
                 }
             }
         } else {
+            let view = self.cluster.view();
+            note_where(&mut self.queues, error, |id, _| {
+                view.leader(&id.0, id.1)
+                    .is_some_and(|(leader, _)| leader == broker)
+            });
             self.refresh();
         }
     }
@@ -549,18 +568,23 @@ impl Task {
             }
             Err(error) => {
                 tracing::info!("{error}");
-                let at = clock::now() + RETRY.0;
+                let now = clock::now();
                 let lasting = error.retry() == Retry::No;
                 for (id, ordinal) in sent {
                     let Some(queue) = self.queues.get_mut(&id) else {
                         continue;
                     };
                     if lasting {
-                        if let Settled::Left(item) = queue.settle(ordinal, Verdict::Refused) {
+                        // Only a request that was never sent is known not to have been carried out.
+                        let verdict = match error {
+                            Error::Unspoken { .. } => Verdict::Refused,
+                            _ => Verdict::Lost,
+                        };
+                        if let Settled::Left(item) = queue.settle(ordinal, verdict) {
                             settle(item, Err(error.clone()), None);
                         }
                     } else {
-                        queue.note(ordinal, |parcel| parcel.error = Some(error.clone()));
+                        let at = now + failed_again(queue, ordinal, &error);
                         queue.settle(ordinal, Verdict::Again { at, unknown: true });
                     }
                 }
@@ -577,20 +601,18 @@ impl Task {
         let what = || format!("partition {} of topic {}", id.1, id.0);
         let verdict = match answer.as_ref().map(|answer| &answer.sent) {
             Some(Sent::Written { .. } | Sent::Duplicate) => Verdict::Done,
-            Some(Sent::OutOfSequence) => Verdict::Gap,
+            Some(Sent::OutOfSequence { error }) => {
+                // What ends the wait if this goes on for ever.
+                queue.note(ordinal, |parcel| parcel.error = Some(error.clone()));
+                Verdict::Gap { at: now + RETRY.0 }
+            }
             Some(Sent::TooLarge { .. }) => Verdict::Refused,
+            Some(Sent::Failed { error, unknown: true }) if error.retry() == Retry::No => Verdict::Lost,
             Some(Sent::Failed { error, .. }) if error.retry() == Retry::No => Verdict::Refused,
             Some(Sent::Failed { error, unknown }) => {
                 tracing::info!("{}: {error}", what());
-                let mut attempts = 0;
-                queue.note(ordinal, |parcel| {
-                    parcel.error = Some(error.clone());
-                    attempts = parcel.attempts;
-                    parcel.attempts += 1;
-                });
-                let delay = RETRY.0 * 2u32.pow(attempts.min(5));
                 Verdict::Again {
-                    at: now + delay.min(RETRY.1),
+                    at: now + failed_again(queue, ordinal, error),
                     unknown: *unknown,
                 }
             }
@@ -617,7 +639,7 @@ impl Task {
             Some(Sent::Duplicate) => settle(item, Ok(-1), None),
             Some(Sent::TooLarge { error }) if item.records > 1 => self.divide(id, item, &error),
             Some(Sent::TooLarge { error } | Sent::Failed { error, .. }) => settle(item, Err(error), None),
-            Some(Sent::OutOfSequence) | None => {}
+            Some(Sent::OutOfSequence { .. }) | None => {}
         }
     }
 
@@ -674,6 +696,36 @@ async fn sleep_until(at: Option<Instant>) {
     if let Some(at) = at {
         tokio::time::sleep_until(at.into()).await;
     }
+}
+
+/// Notes why nothing can be sent, for the report if that lasts.
+fn note_oldest(queue: &mut Queue<Parcel>, error: &Error) {
+    if let Some(parcel) = queue.find_waiting(|_| true) {
+        parcel.error = Some(error.clone());
+    }
+}
+
+fn note_where(
+    queues: &mut BTreeMap<PartitionId, Queue<Parcel>>,
+    error: &Error,
+    which: impl Fn(&PartitionId, &Queue<Parcel>) -> bool,
+) {
+    for (id, queue) in queues {
+        if which(id, queue) {
+            note_oldest(queue, error);
+        }
+    }
+}
+
+/// Notes why a try failed. Returns the delay before the next one, which doubles with each try.
+fn failed_again(queue: &mut Queue<Parcel>, ordinal: u64, error: &Error) -> Duration {
+    let mut attempts = 0;
+    queue.note(ordinal, |parcel| {
+        parcel.error = Some(error.clone());
+        attempts = parcel.attempts;
+        parcel.attempts += 1;
+    });
+    (RETRY.0 * 2u32.pow(attempts.min(5))).min(RETRY.1)
 }
 
 fn give_up(queue: &mut Queue<Parcel>, error: &Error) {

@@ -9,8 +9,11 @@
 //! 3. While a batch's fate is unknown, no more than four later ones are ever sent: the broker remembers the last
 //!    five, and would take a repeat of an older one for a gap.
 //! 4. A batch that is given up without having been written leaves its numbers to those behind it.
-//! 5. A batch that is given up and may have been written, or numbers that the broker does not know any more,
-//!    need a new producer id.
+//! 5. A batch that is given up and may have been written keeps its numbers. If it was written, those behind it are
+//!    next; if not, the oldest of them meets a gap, which proves that none of them was written either: then they
+//!    start anew under a new producer id. (A new id at once would double those whose answer was lost as well.)
+//! 6. The broker takes a producer that it does not know at any number. So until it has acknowledged the first batch
+//!    under an id, only one is in flight: if that one were refused, the second would be written before it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -52,15 +55,20 @@ pub enum Verdict {
         unknown: bool,
     },
     /// Refused as not the next one in sequence, or as from a producer the broker does not know.
-    Gap,
+    Gap {
+        /// If nothing older explains it, not again before.
+        at: Instant,
+    },
     /// Refused for good and not written: it leaves the queue.
     Refused,
+    /// Given up, and it may have been written: it leaves the queue.
+    Lost,
 }
 
 /// What the queue did with a verdict.
 #[derive(Debug)]
 pub enum Settled<T> {
-    /// It left the queue: with `Done` as written, with `Refused` as refused (the caller may push parts of it
+    /// It left the queue: with `Done` as written, with `Lost` as given up, with `Refused` as refused (the caller may push parts of it
     /// back with [`Queue::put_back`]).
     Left(Item<T>),
     /// It waits again.
@@ -73,6 +81,8 @@ pub enum Settled<T> {
 #[derive(Debug)]
 pub struct Queue<T> {
     identity: Option<Identity>,
+    /// Whether the broker has acknowledged a batch under this identity.
+    known: bool,
     /// The producer id that was given up last.
     retired: Option<Identity>,
     next_sequence: i32,
@@ -92,6 +102,7 @@ impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
             identity: None,
+            known: false,
             retired: None,
             next_sequence: 0,
             next_ordinal: 0,
@@ -158,6 +169,7 @@ impl<T> Queue<T> {
         let fit = self.identity.is_none() && self.retired != Some(identity);
         if fit {
             self.identity = Some(identity);
+            self.known = false;
             self.next_sequence = 0;
         }
         fit
@@ -176,7 +188,7 @@ impl<T> Queue<T> {
     fn is_held(&self) -> bool {
         self.identity.is_none()
             || self.in_flight.len() >= MAX_IN_FLIGHT
-            || (self.recovering && !self.in_flight.is_empty())
+            || ((self.recovering || !self.known) && !self.in_flight.is_empty())
             || self.is_window_full()
     }
 
@@ -232,7 +244,10 @@ impl<T> Queue<T> {
             return Settled::Unknown;
         };
         let settled = match verdict {
-            Verdict::Done => Settled::Left(item),
+            Verdict::Done => {
+                self.known = true;
+                Settled::Left(item)
+            }
             Verdict::Again { at, unknown } => {
                 item.maybe_written |= unknown;
                 self.recovering = true;
@@ -240,17 +255,24 @@ impl<T> Queue<T> {
                 self.insert(item);
                 Settled::Kept
             }
-            Verdict::Gap => {
+            Verdict::Gap { at } => {
                 self.recovering = true;
-                // Behind an unfinished one a gap is natural; the oldest can only meet one when the broker has
-                // forgotten us (retention, an unclean election).
-                self.reset |= oldest;
+                // Behind an unfinished one a gap is natural; the oldest can only meet one when the one before it was
+                // given up, or when the broker has forgotten us (an unclean election).
+                if oldest {
+                    self.reset = true;
+                    self.not_before = self.not_before.max(Some(at));
+                }
                 self.insert(item);
                 Settled::Kept
             }
             Verdict::Refused => {
                 self.recovering = true;
                 self.give_up_number(&item);
+                Settled::Left(item)
+            }
+            Verdict::Lost => {
+                self.recovering = true;
                 Settled::Left(item)
             }
         };
@@ -269,9 +291,7 @@ impl<T> Queue<T> {
             let Some(item) = self.waiting.pop_front() else {
                 break;
             };
-            if item.maybe_written {
-                self.reset = true;
-            } else {
+            if !item.maybe_written {
                 self.give_up_number(&item);
             }
             expired.push(item);
@@ -288,10 +308,8 @@ impl<T> Queue<T> {
 
     /// Everything that waits, for a partition that is given up. In flight batches stay until they are answered.
     pub fn drain_waiting(&mut self) -> Vec<Item<T>> {
-        self.reset = true;
-        let drained = self.waiting.drain(..).collect();
-        self.after_drain();
-        drained
+        // Their numbers are left unused: whatever comes behind them meets the gap, and starts anew (rule 5).
+        self.waiting.drain(..).collect()
     }
 
     /// The waiting batch that `which` is true of.

@@ -45,7 +45,7 @@ pub enum Cut {
 /// What the thread has to tell.
 #[derive(Debug)]
 pub enum Event {
-    /// Bytes of the source with that number.
+    /// Bytes of the source with that number; of a whole one all, and none at all if it is longer than the limit.
     Block(usize, Vec<u8>),
     /// The source with that number is at its end; it had so many bytes (more than its blocks if it was cut off).
     End(usize, u64),
@@ -102,6 +102,11 @@ impl Reader {
         self.events.try_recv().ok()
     }
 
+    /// Stops reading. What was read until now can still be asked for.
+    pub fn stop(&mut self) {
+        self.events.close();
+    }
+
     /// Gives a block's memory back.
     pub fn recycle(&self, block: Vec<u8>) {
         // After its last source the thread has no use for it.
@@ -123,8 +128,9 @@ fn read(
         source.take(kept.saturating_add(1)).read_to_end(&mut whole)?;
         let mut bytes = whole.len() as u64;
         if whole.len() > limit {
-            whole.clear();
+            // No block at all: an empty one would be taken for an empty source.
             bytes += io::copy(source, &mut io::sink())?;
+            return Ok(Some(bytes));
         }
         return Ok(send
             .blocking_send(Event::Block(number, whole))
@@ -147,5 +153,96 @@ fn read(
         if send.blocking_send(Event::Block(number, block)).is_err() {
             return Ok(None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All events of a source of bytes.
+    fn events(mut bytes: &[u8], cut: Cut) -> (Vec<Vec<u8>>, Option<u64>) {
+        let (send, mut events) = mpsc::channel(100);
+        let (_used, free) = std_mpsc::channel();
+        let end = read(0, &mut bytes, cut, &send, &free).unwrap();
+        drop(send);
+        let mut blocks = Vec::new();
+        while let Ok(Event::Block(0, block)) = events.try_recv() {
+            blocks.push(block);
+        }
+        (blocks, end)
+    }
+
+    #[test]
+    fn blocks_together_are_the_source() {
+        let source: Vec<u8> = (0..=250).cycle().take(BLOCK * 2 + 77).collect();
+        let (blocks, end) = events(&source, Cut::Blocks);
+        assert_eq!(end, Some(source.len() as u64));
+        assert_eq!(
+            blocks.iter().map(Vec::len).collect::<Vec<_>>(),
+            [BLOCK, BLOCK, 77]
+        );
+        assert_eq!(blocks.concat(), source);
+        assert_eq!(events(b"", Cut::Blocks), (vec![], Some(0)));
+    }
+
+    #[test]
+    fn a_whole_source_is_one_block_even_if_it_is_empty() {
+        let whole = Cut::Whole { limit: 5 };
+        assert_eq!(events(b"12345", whole), (vec![b"12345".to_vec()], Some(5)));
+        assert_eq!(events(b"", whole), (vec![vec![]], Some(0)));
+    }
+
+    #[test]
+    fn a_source_beyond_the_limit_is_no_block_and_its_length_is_told() {
+        assert_eq!(events(b"1234567", Cut::Whole { limit: 5 }), (vec![], Some(7)));
+    }
+
+    #[test]
+    fn reading_ends_when_nobody_listens() {
+        let (send, events) = mpsc::channel(1);
+        drop(events);
+        let (_used, free) = std_mpsc::channel();
+        let end = read(0, &mut b"x".as_slice(), Cut::Blocks, &send, &free).unwrap();
+        assert_eq!(end, None);
+    }
+
+    #[test]
+    fn a_used_block_is_read_into_again_and_shows_nothing_of_its_past() {
+        let (send, mut events) = mpsc::channel(4);
+        let (used, free) = std_mpsc::channel();
+        used.send(vec![b'o'; 1000]).unwrap();
+        read(0, &mut b"new".as_slice(), Cut::Blocks, &send, &free).unwrap();
+        assert!(matches!(events.try_recv(), Ok(Event::Block(0, block)) if block == b"new"));
+    }
+
+    #[test]
+    fn a_missing_file_is_told_and_the_next_source_is_read() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let sources = vec![
+                Source::File("/nonexistent/file".into()),
+                Source::File("/dev/null".into()),
+            ];
+            let mut reader = Reader::start(sources, Cut::Blocks).unwrap();
+            assert!(matches!(reader.next().await, Some(Event::Failed(0, _))));
+            assert!(matches!(reader.next().await, Some(Event::End(1, 0))));
+            assert!(reader.next().await.is_none());
+        });
+    }
+
+    #[test]
+    fn a_reader_that_is_stopped_gives_what_was_read_and_no_more() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut reader = Reader::start(vec![Source::File("/dev/zero".into())], Cut::Blocks).unwrap();
+            assert!(matches!(reader.next().await, Some(Event::Block(0, _))));
+            reader.stop();
+            let mut more = 0;
+            while reader.next().await.is_some() {
+                more += 1;
+            }
+            assert!(more <= AHEAD);
+        });
     }
 }

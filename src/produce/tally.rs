@@ -58,6 +58,7 @@ pub struct Tally {
     acknowledged_bytes: u64,
     failures: Vec<Failure>,
     failed: u64,
+    not_published: u64,
 }
 
 impl Tally {
@@ -87,6 +88,9 @@ impl Tally {
             Ok(_) => *self.acknowledged.entry(out.partition).or_default() += u64::from(count),
             Err(error) => {
                 self.failed += u64::from(count);
+                if !error.is_of_a_record() {
+                    self.not_published += u64::from(count);
+                }
                 let first = out.places.get(records.start).unwrap_or_default();
                 let last = out.places.get(records.end - 1).unwrap_or(first);
                 note(
@@ -145,6 +149,12 @@ impl Tally {
         &self.failures
     }
 
+    /// Records given up for a reason that is not their own.
+    #[must_use]
+    pub fn not_published(&self) -> u64 {
+        self.not_published
+    }
+
     /// Records given up in all.
     #[must_use]
     pub fn failed(&self) -> u64 {
@@ -166,5 +176,95 @@ fn note(failures: &mut Vec<Failure>, failure: Failure) {
         }
         None if failures.len() < MAX_FAILURES => failures.push(failure),
         None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::broker::error::ResponseError;
+
+    use super::*;
+
+    fn refused(code: ResponseError) -> Error {
+        Error::Refused {
+            what: "publishing".to_owned(),
+            code,
+            message: None,
+        }
+    }
+
+    fn places(places: impl IntoIterator<Item = u64>) -> Places {
+        let mut kept = Places::default();
+        for place in places {
+            kept.push(place);
+        }
+        kept
+    }
+
+    #[test]
+    fn a_place_is_a_source_and_a_line() {
+        for (source, line) in [(0, 1), (3, 77), (1 << 20, (1 << LINE_BITS) - 1)] {
+            assert_eq!(source_and_line(place(source, line)), (source, line));
+        }
+        assert!(place(0, 999_999) < place(1, 1), "sources come in order");
+    }
+
+    #[test]
+    fn a_batch_is_settled_when_all_its_parts_are() {
+        let mut tally = Tally::default();
+        let tag = tally.sent(2, places(1..=10), 500);
+        assert_eq!((tally.bytes_out(), tally.records_out()), (500, 10));
+        tally.settled(tag, 5..10, Ok(3));
+        assert!(!tally.is_settled());
+        tally.settled(tag, 0..5, Ok(-1));
+        assert!(tally.is_settled());
+        assert_eq!((tally.bytes_out(), tally.records_out()), (0, 0));
+        assert_eq!(tally.acknowledged().get(&2), Some(&10));
+    }
+
+    #[test]
+    fn a_part_of_a_divided_batch_is_told_by_its_own_lines() {
+        let mut tally = Tally::default();
+        // The end of one file and the beginning of the next.
+        let lines = [place(0, 98), place(0, 99), place(1, 1), place(1, 3)];
+        let tag = tally.sent(0, places(lines), 100);
+        tally.settled(tag, 2..4, Err(refused(ResponseError::TopicAuthorizationFailed)));
+        tally.settled(tag, 1..2, Err(refused(ResponseError::MessageTooLarge)));
+        tally.settled(tag, 0..1, Ok(7));
+        let failures = tally.failures();
+        assert_eq!(failures.len(), 2);
+        assert_eq!(source_and_line(failures[0].first), (0, 99));
+        assert_eq!(source_and_line(failures[1].first), (1, 1));
+        assert_eq!(source_and_line(failures[1].last), (1, 3));
+        assert_eq!(
+            (
+                tally.failed(),
+                tally.not_published(),
+                tally.acknowledged_records()
+            ),
+            (3, 2, 1)
+        );
+    }
+
+    #[test]
+    fn failures_of_one_reason_are_told_as_one_and_records_at_fault_each() {
+        let mut tally = Tally::default();
+        for line in (0..5).rev() {
+            let tag = tally.sent(0, places([line]), 1);
+            tally.settled(tag, 0..1, Err(refused(ResponseError::NotEnoughReplicas)));
+            let tag = tally.sent(0, places([100 + line]), 1);
+            tally.settled(tag, 0..1, Err(refused(ResponseError::InvalidRecord)));
+        }
+        let failures = tally.failures();
+        assert_eq!(failures.len(), 6);
+        let first = (failures[0].first, failures[0].last, failures[0].records);
+        assert_eq!(first, (0, 4, 5));
+    }
+
+    #[test]
+    fn what_is_not_out_settles_nothing() {
+        let mut tally = Tally::default();
+        tally.settled(99, 0..5, Ok(0));
+        assert_eq!(tally.acknowledged_records(), 0);
     }
 }

@@ -32,14 +32,19 @@ pub(crate) async fn run(
     let read_committed = settings.isolation == Isolation::ReadCommitted;
     let cluster = Cluster::new(brokers)?;
     let data = output.data().context("cannot write to standard output")?;
-    let partitions = partitions(&cluster, &settings).await?;
-    let view = cluster.view();
-    let leaders: BTreeSet<i32> = partitions
-        .iter()
-        .filter_map(|(topic, partition)| Some(view.leader(topic, *partition)?.0))
-        .collect();
-    cluster.warm_up(leaders, Lane::Fetch);
-    let cursors = cursors(&cluster, &settings, partitions, read_committed, output).await?;
+    let cursors = tokio::select! {
+        cursors = async {
+            let partitions = partitions(&cluster, &settings).await?;
+            let view = cluster.view();
+            let leaders: BTreeSet<i32> = partitions
+                .iter()
+                .filter_map(|(topic, partition)| Some(view.leader(topic, *partition)?.0))
+                .collect();
+            cluster.warm_up(leaders, Lane::Fetch);
+            cursors(&cluster, &settings, partitions, read_committed, output).await
+        } => cursors?,
+        () = interrupts.next() => return Ok(Exit::Interrupted),
+    };
     let fetcher = Fetcher::start(cluster, cursors, settings.fetch, read_committed);
     let reader = Reading {
         printer: Printer::new(settings.print, settings.null_text),

@@ -1,6 +1,7 @@
 //! `produce`: inputs → records → batches → acknowledgements, and an account of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
@@ -50,7 +51,12 @@ pub(crate) async fn run(
     let producer = Producer::start(cluster.clone(), producer_settings);
     let name = settings.topic.as_str();
     let names = [name];
-    let (view, limit) = tokio::try_join!(cluster.refresh(Some(&names)), max_message_bytes(&cluster, name))?;
+    let (view, limit) = tokio::select! {
+        known = async {
+            tokio::try_join!(cluster.refresh(Some(&names)), max_message_bytes(&cluster, name))
+        } => known?,
+        () = interrupts.next() => return Ok(Exit::Interrupted),
+    };
     let topic = usable(&view, name)?;
     let count =
         u32::try_from(topic.partitions.len()).context("the topic has an impossible number of partitions")?;
@@ -105,9 +111,11 @@ pub(crate) async fn run(
         progress: output.progress(total),
         bytes_read: 0,
         failed: false,
+        interrupts,
+        interrupted: false,
     };
-    let interrupted = run.publish(&settings, line_limit, &mut interrupts).await?;
-    run.report(interrupted)
+    run.publish(&settings, line_limit).await?;
+    run.report()
 }
 
 /// The topic's metadata, if it can be published to.
@@ -170,16 +178,17 @@ struct Run<'a> {
     bytes_read: u64,
     /// Whether going on is of no use: the brokers, not a record, said no.
     failed: bool,
+    interrupts: Interrupts,
+    /// Nothing more is read; what was read goes out.
+    interrupted: bool,
 }
 
+/// How late a batch may be while there is more to read: reading comes first, as full batches cost less.
+const MAX_LATE: Duration = Duration::from_millis(50);
+
 impl Run<'_> {
-    /// Publishes everything. Returns whether it was interrupted.
-    async fn publish(
-        &mut self,
-        settings: &ProduceSettings,
-        line_limit: usize,
-        interrupts: &mut Interrupts,
-    ) -> anyhow::Result<bool> {
+    /// Publishes everything, or what was read until an interrupt.
+    async fn publish(&mut self, settings: &ProduceSettings, line_limit: usize) -> anyhow::Result<()> {
         let headers: Vec<Header<'_>> = settings
             .headers
             .iter()
@@ -198,14 +207,17 @@ impl Run<'_> {
         let mut splitter = Splitter::new(options, &headers);
         let mut reader =
             Reader::start(settings.inputs.clone(), cut).context("cannot start a thread for reading")?;
-        let mut interrupted = false;
-        while !self.failed && self.left != Some(0) {
+        while !self.failed && !self.interrupted && self.left != Some(0) {
             let due = self.accumulator.next_due();
             let event = tokio::select! {
                 biased;
-                () = interrupts.next() => {
-                    interrupted = true;
+                () = self.interrupts.next() => {
+                    self.interrupted = true;
                     break;
+                }
+                () = sleep_until(due.map(|due| due + MAX_LATE)), if due.is_some() => {
+                    self.submit_due().await?;
+                    continue;
                 }
                 event = reader.next() => event,
                 Some(outcome) = self.outcomes.recv() => {
@@ -213,9 +225,7 @@ impl Run<'_> {
                     continue;
                 }
                 () = sleep_until(due), if due.is_some() => {
-                    for batch in self.accumulator.take_due(clock::now()) {
-                        self.submit(batch).await?;
-                    }
+                    self.submit_due().await?;
                     continue;
                 }
             };
@@ -223,13 +233,13 @@ impl Run<'_> {
             self.take(event, &mut splitter, &settings.cut, &headers, line_limit, &reader)
                 .await?;
         }
-        if interrupted {
+        if self.interrupted {
             // What was read goes out; a line that was begun does not.
+            reader.stop();
+            // Ends of sources as well: they end a last line, which the next source does not go on with.
             while let Some(event) = reader.try_next() {
-                if matches!(event, Event::Block(..)) {
-                    self.take(event, &mut splitter, &settings.cut, &headers, line_limit, &reader)
-                        .await?;
-                }
+                self.take(event, &mut splitter, &settings.cut, &headers, line_limit, &reader)
+                    .await?;
             }
             if splitter.pending() > 0 {
                 self.output
@@ -242,19 +252,26 @@ impl Run<'_> {
         while !self.tally.is_settled() {
             tokio::select! {
                 biased;
-                () = interrupts.next() => {
-                    if interrupted {
+                () = self.interrupts.next() => {
+                    if self.interrupted {
                         let lost = thousands(self.tally.records_out());
                         self.output.warn(&format!("stopped at once: {lost} records are not acknowledged"));
-                        return Ok(true);
+                        return Ok(());
                     }
-                    interrupted = true;
+                    self.interrupted = true;
                     self.output.note("waiting for acknowledgements; interrupt again to stop at once");
                 }
                 Some(outcome) = self.outcomes.recv() => self.settle(outcome),
             }
         }
-        Ok(interrupted)
+        Ok(())
+    }
+
+    async fn submit_due(&mut self) -> anyhow::Result<()> {
+        for batch in self.accumulator.take_due(clock::now()) {
+            self.submit(batch).await?;
+        }
+        Ok(())
     }
 
     async fn take(
@@ -280,9 +297,8 @@ impl Run<'_> {
                             headers,
                             timestamp: now,
                         };
-                        if let Some(batch) = self.accept(None, &record, tally::place(source, 1)) {
-                            self.pass_on(batch).await?;
-                        }
+                        let full = self.accept(None, &record, tally::place(source, 1));
+                        self.make_room(full).await?;
                     }
                     return Ok(());
                 }
@@ -293,8 +309,9 @@ impl Run<'_> {
                         Some(Ok(parsed)) => {
                             let place = tally::place(source, parsed.line);
                             let record = parsed.record(now);
-                            if let Some(batch) = self.accept(parsed.partition, &record, place) {
-                                self.pass_on(batch).await?;
+                            let full = self.accept(parsed.partition, &record, place);
+                            if full.is_some() || self.is_crowded() {
+                                self.make_room(full).await?;
                             }
                         }
                         Some(Err(refused)) => {
@@ -317,8 +334,9 @@ impl Run<'_> {
                         Some(Ok(parsed)) => {
                             let place = tally::place(source, parsed.line);
                             let record = parsed.record(now);
-                            if let Some(batch) = self.accept(parsed.partition, &record, place) {
-                                self.pass_on(batch).await?;
+                            let full = self.accept(parsed.partition, &record, place);
+                            if full.is_some() || self.is_crowded() {
+                                self.make_room(full).await?;
                             }
                         }
                         Some(Err(refused)) => {
@@ -338,8 +356,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Takes a record into its batch. Returns the batch that had no room for it, which is to be passed on at once.
-    /// (Not async itself: it runs for each record, and there is one batch for thousands.)
+    /// Takes a record into its batch. Returns the batch that had no room for it, which is to be passed on at once
+    /// with [`Self::make_room`]. (Not async itself: it runs for each record, and there is one batch for thousands.)
     #[inline]
     fn accept(&mut self, partition: Option<i32>, record: &NewRecord<'_>, place: u64) -> Option<Batch> {
         let partition = match partition.or(self.partition) {
@@ -375,26 +393,34 @@ impl Run<'_> {
         }
     }
 
-    /// Submits a full batch; waits while too much is on its way.
-    async fn pass_on(&mut self, batch: Batch) -> anyhow::Result<()> {
-        self.partitioner.batch_is_full(batch.partition);
-        self.submit(batch).await?;
-        self.make_room().await
+    /// Whether [`Self::make_room`] has anything to do.
+    fn is_crowded(&self) -> bool {
+        let open = self.accumulator.bytes();
+        open > self.max_buffer / 2 || self.tally.bytes_out() + open > self.max_buffer
     }
 
-    /// Keeps what was read and is not acknowledged within `--max-buffer`.
-    async fn make_room(&mut self) -> anyhow::Result<()> {
+    /// Submits a full batch, and keeps what was read and is not acknowledged within `--max-buffer`, whatever the number
+    /// of partitions. An interrupt ends the wait: then only what was read already comes.
+    async fn make_room(&mut self, full: Option<Batch>) -> anyhow::Result<()> {
+        if let Some(batch) = full {
+            self.partitioner.batch_is_full(batch.partition);
+            self.submit(batch).await?;
+        }
         while self.accumulator.bytes() > self.max_buffer / 2 {
             let Some(batch) = self.accumulator.take_largest() else {
                 break;
             };
             self.submit(batch).await?;
         }
-        while !self.failed && self.tally.bytes_out() + self.accumulator.bytes() > self.max_buffer {
-            let Some(outcome) = self.outcomes.recv().await else {
-                break;
-            };
-            self.settle(outcome);
+        while !self.failed
+            && !self.interrupted
+            && self.tally.bytes_out() + self.accumulator.bytes() > self.max_buffer
+        {
+            tokio::select! {
+                biased;
+                () = self.interrupts.next() => self.interrupted = true,
+                Some(outcome) = self.outcomes.recv() => self.settle(outcome),
+            }
         }
         Ok(())
     }
@@ -460,7 +486,7 @@ impl Run<'_> {
     }
 
     /// Tells what became of the records.
-    fn report(mut self, interrupted: bool) -> anyhow::Result<Exit> {
+    fn report(mut self) -> anyhow::Result<Exit> {
         self.progress.finish();
         if self.refused > MAX_PRINTED {
             let more = thousands(self.refused - MAX_PRINTED);
@@ -513,11 +539,17 @@ impl Run<'_> {
                     fatal = fatal.or(Some(error));
                 }
             }
+            let printed = own.min(MAX_PRINTED);
+            let all_own = failed - self.tally.not_published();
+            if all_own > printed {
+                let more = thousands(all_own - printed);
+                self.output.warn(&format!("{more} more records were refused"));
+            }
             if let Some(error) = fatal {
                 return Err(error.into());
             }
         }
-        Ok(if interrupted {
+        Ok(if self.interrupted {
             Exit::Interrupted
         } else if self.failed {
             Exit::Failed
