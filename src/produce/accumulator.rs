@@ -121,7 +121,8 @@ impl Accumulator {
         }
     }
 
-    /// Appends a record to its partition's batch. Returns the batch that had no room for it, if any.
+    /// Appends a record to its partition's batch. Returns the batch that had no room for it, if any. `now` is asked
+    /// for a new batch only: per record, the clock would cost as much as the checksum.
     ///
     /// # Errors
     /// The record is larger than the topic takes.
@@ -130,7 +131,7 @@ impl Accumulator {
         partition: i32,
         record: &NewRecord<'_>,
         place: u64,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Result<Option<Batch>, TooLarge> {
         let index = usize::try_from(partition).unwrap_or_default();
         if index >= self.open.len() {
@@ -159,7 +160,7 @@ impl Accumulator {
                     capacity: self.limits.batch_bytes,
                 };
                 let buffer = self.spare.pop().unwrap_or_default();
-                let due = now + self.limits.linger;
+                let due = now() + self.limits.linger;
                 self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
                 none.insert(Open {
                     builder: BatchBuilder::with_buffer(options, buffer),
@@ -277,8 +278,12 @@ mod tests {
     fn a_batch_is_closed_by_the_record_that_does_not_fit_into_its_bytes() {
         let now = crate::clock::now();
         let mut open = Accumulator::new(limits());
-        assert!(open.append(0, &record(&[b'a'; 300]), 1, now).unwrap().is_none());
-        let full = open.append(0, &record(&[b'b'; 300]), 2, now).unwrap().unwrap();
+        assert!(
+            open.append(0, &record(&[b'a'; 300]), 1, || now)
+                .unwrap()
+                .is_none()
+        );
+        let full = open.append(0, &record(&[b'b'; 300]), 2, || now).unwrap().unwrap();
         assert_eq!((full.records, full.places.get(0)), (1, Some(1)));
         assert!(full.bytes <= 500);
         let rest = open.take_all();
@@ -293,7 +298,7 @@ mod tests {
         let now = crate::clock::now();
         let mut open = Accumulator::new(limits());
         let full: Vec<_> = (0..25)
-            .filter_map(|place| open.append(3, &record(b"v"), place, now).unwrap())
+            .filter_map(|place| open.append(3, &record(b"v"), place, || now).unwrap())
             .collect();
         assert_eq!(full.iter().map(|b| b.records).collect::<Vec<_>>(), [10, 10]);
         assert_eq!(full[1].places.get(9), Some(19));
@@ -304,10 +309,10 @@ mod tests {
     fn a_record_larger_than_a_batch_and_within_the_limit_gets_a_batch_of_its_own() {
         let now = crate::clock::now();
         let mut open = Accumulator::new(limits());
-        open.append(0, &record(b"a"), 1, now).unwrap();
-        let before = open.append(0, &record(&[b'b'; 800]), 2, now).unwrap().unwrap();
+        open.append(0, &record(b"a"), 1, || now).unwrap();
+        let before = open.append(0, &record(&[b'b'; 800]), 2, || now).unwrap().unwrap();
         assert_eq!(before.records, 1);
-        let large = open.append(0, &record(b"c"), 3, now).unwrap().unwrap();
+        let large = open.append(0, &record(b"c"), 3, || now).unwrap().unwrap();
         assert_eq!((large.records, large.places.get(0)), (1, Some(2)));
     }
 
@@ -315,9 +320,9 @@ mod tests {
     fn a_record_that_is_too_large_displaces_nothing() {
         let now = crate::clock::now();
         let mut open = Accumulator::new(limits());
-        open.append(0, &record(b"kept"), 1, now).unwrap();
+        open.append(0, &record(b"kept"), 1, || now).unwrap();
         let bytes = open.bytes();
-        let refused = open.append(0, &record(&[b'x'; 2000]), 2, now).unwrap_err();
+        let refused = open.append(0, &record(&[b'x'; 2000]), 2, || now).unwrap_err();
         assert_eq!(refused.limit, 1000);
         assert!(refused.size > 2000);
         assert_eq!(open.bytes(), bytes);
@@ -328,7 +333,7 @@ mod tests {
             headers,
             ..record(&[b'v'; 400])
         };
-        assert!(open.append(0, &with_headers, 3, now).is_err());
+        assert!(open.append(0, &with_headers, 3, || now).is_err());
         let kept = open.take_all();
         assert_eq!(kept.len(), 1);
         assert_eq!((kept[0].records, kept[0].places.get(0)), (1, Some(1)));
@@ -338,7 +343,7 @@ mod tests {
     fn a_refused_first_record_opens_no_batch() {
         let now = crate::clock::now();
         let mut open = Accumulator::new(limits());
-        assert!(open.append(0, &record(&[b'x'; 2000]), 1, now).is_err());
+        assert!(open.append(0, &record(&[b'x'; 2000]), 1, || now).is_err());
         assert_eq!((open.bytes(), open.next_due()), (0, None));
         assert!(open.take_all().is_empty());
     }
@@ -348,9 +353,9 @@ mod tests {
         let now = crate::clock::now();
         let ms = Duration::from_millis;
         let mut open = Accumulator::new(limits());
-        open.append(0, &record(b"a"), 1, now).unwrap();
-        open.append(1, &record(b"b"), 2, now + ms(3)).unwrap();
-        open.append(0, &record(b"c"), 3, now + ms(4)).unwrap();
+        open.append(0, &record(b"a"), 1, || now).unwrap();
+        open.append(1, &record(b"b"), 2, || now + ms(3)).unwrap();
+        open.append(0, &record(b"c"), 3, || now + ms(4)).unwrap();
         assert_eq!(open.next_due(), Some(now + ms(5)));
         assert!(open.take_due(now + ms(4)).is_empty());
         let due = open.take_due(now + ms(5));
@@ -363,7 +368,7 @@ mod tests {
         let now = crate::clock::now();
         let mut open = Accumulator::new(limits());
         for (partition, length) in [(0, 10), (1, 200), (2, 100)] {
-            open.append(partition, &record(&vec![b'v'; length]), 1, now)
+            open.append(partition, &record(&vec![b'v'; length]), 1, || now)
                 .unwrap();
         }
         let order: Vec<_> = std::iter::from_fn(|| open.take_largest())
@@ -378,7 +383,7 @@ mod tests {
         let now = crate::clock::now();
         let mut open = Accumulator::new(limits());
         open.recycle(Vec::with_capacity(12_345));
-        open.append(0, &record(b"a"), 1, now).unwrap();
+        open.append(0, &record(b"a"), 1, || now).unwrap();
         assert!(open.spare.is_empty());
         for _ in 0..10 {
             open.recycle(Vec::new());

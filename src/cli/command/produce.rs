@@ -296,7 +296,8 @@ impl Run<'_> {
                             headers,
                             timestamp: now,
                         };
-                        self.accept(None, &record, tally::place(source, 1)).await?;
+                        let full = self.accept(None, &record, tally::place(source, 1));
+                        self.make_room(full).await?;
                     }
                     return Ok(());
                 }
@@ -307,7 +308,10 @@ impl Run<'_> {
                         Some(Ok(parsed)) => {
                             let place = tally::place(source, parsed.line);
                             let record = parsed.record(now);
-                            self.accept(parsed.partition, &record, place).await?;
+                            let full = self.accept(parsed.partition, &record, place);
+                            if full.is_some() || self.is_crowded() {
+                                self.make_room(full).await?;
+                            }
                         }
                         Some(Err(refused)) => {
                             self.refuse(tally::place(source, refused.line), &refused.refusal)
@@ -329,7 +333,10 @@ impl Run<'_> {
                         Some(Ok(parsed)) => {
                             let place = tally::place(source, parsed.line);
                             let record = parsed.record(now);
-                            self.accept(parsed.partition, &record, place).await?;
+                            let full = self.accept(parsed.partition, &record, place);
+                            if full.is_some() || self.is_crowded() {
+                                self.make_room(full).await?;
+                            }
                         }
                         Some(Err(refused)) => {
                             self.refuse(tally::place(source, refused.line), &refused.refusal)
@@ -348,13 +355,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Takes a record into its batch; waits while too much is on its way.
-    async fn accept(
-        &mut self,
-        partition: Option<i32>,
-        record: &NewRecord<'_>,
-        place: u64,
-    ) -> anyhow::Result<()> {
+    /// Takes a record into its batch. Returns the batch that had no room for it, which is to be passed on at once
+    /// with [`Self::make_room`]. (Not async itself: it runs for each record, and there is one batch for thousands.)
+    #[inline]
+    fn accept(&mut self, partition: Option<i32>, record: &NewRecord<'_>, place: u64) -> Option<Batch> {
         let partition = match partition.or(self.partition) {
             Some(partition) if partition.unsigned_abs() < self.count => partition,
             Some(partition) => {
@@ -363,7 +367,7 @@ impl Run<'_> {
                     partitions(self.count)
                 );
                 self.refuse(place, &why);
-                return Ok(());
+                return None;
             }
             None => {
                 let of = Partitions {
@@ -373,26 +377,34 @@ impl Run<'_> {
                 self.partitioner.partition(record.key, of, clock::random)
             }
         };
-        match self.accumulator.append(partition, record, place, clock::now()) {
-            Err(refused) => self.refuse(place, &refused),
+        match self.accumulator.append(partition, record, place, clock::now) {
+            Err(refused) => {
+                self.refuse(place, &refused);
+                None
+            }
             Ok(full) => {
                 self.accepted += 1;
                 if let Some(left) = &mut self.left {
                     *left -= 1;
                 }
-                if let Some(batch) = full {
-                    self.partitioner.batch_is_full(partition);
-                    self.submit(batch).await?;
-                }
-                self.make_room().await?;
+                full
             }
         }
-        Ok(())
     }
 
-    /// Keeps what was read and is not acknowledged within `--max-buffer`, whatever the number of partitions. An
-    /// interrupt ends the wait: then only what was read already comes.
-    async fn make_room(&mut self) -> anyhow::Result<()> {
+    /// Whether [`Self::make_room`] has anything to do.
+    fn is_crowded(&self) -> bool {
+        let open = self.accumulator.bytes();
+        open > self.max_buffer / 2 || self.tally.bytes_out() + open > self.max_buffer
+    }
+
+    /// Submits a full batch, and keeps what was read and is not acknowledged within `--max-buffer`, whatever the number
+    /// of partitions. An interrupt ends the wait: then only what was read already comes.
+    async fn make_room(&mut self, full: Option<Batch>) -> anyhow::Result<()> {
+        if let Some(batch) = full {
+            self.partitioner.batch_is_full(batch.partition);
+            self.submit(batch).await?;
+        }
         while self.accumulator.bytes() > self.max_buffer / 2 {
             let Some(batch) = self.accumulator.take_largest() else {
                 break;
