@@ -166,6 +166,13 @@ impl Error {
         }
     }
 
+    /// The error with its causes, for a log line; `main` prints the chain of what ends the process.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+
     /// Whether the brokers could not be reached at all (exit code 4).
     #[must_use]
     pub fn is_unreachable(&self) -> bool {

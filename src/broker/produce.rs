@@ -42,8 +42,9 @@ pub(crate) enum Sent {
     Duplicate,
     /// Not the next in sequence, or from a producer that the broker does not know.
     OutOfSequence { error: Error },
-    /// The batch is larger than the topic takes.
-    TooLarge { error: Error },
+    /// The batch is larger than the topic takes, or one of its records is not valid: nothing of it is written, and
+    /// parts of it may be.
+    Divisible { error: Error },
     /// Anything else; `unknown`: it may have been written all the same.
     Failed { error: Error, unknown: bool },
 }
@@ -117,7 +118,9 @@ fn failed(error: Error) -> Sent {
             | E::InvalidProducerIdMapping
             | E::ProducerFenced,
         ) => Sent::OutOfSequence { error },
-        Some(E::MessageTooLarge | E::RecordListTooLarge) => Sent::TooLarge { error },
+        Some(E::MessageTooLarge | E::RecordListTooLarge | E::InvalidRecord | E::InvalidTimestamp) => {
+            Sent::Divisible { error }
+        }
         // Written here, but not (yet) on enough replicas, or not known to be: the repeat is recognised by its sequence.
         Some(
             E::RequestTimedOut
@@ -228,8 +231,13 @@ mod tests {
     #[test]
     fn what_is_too_large_can_be_divided() {
         use ResponseError as E;
-        for code in [E::MessageTooLarge, E::RecordListTooLarge] {
-            assert!(matches!(sent(code.code()), Sent::TooLarge { .. }), "{code:?}");
+        for code in [
+            E::MessageTooLarge,
+            E::RecordListTooLarge,
+            E::InvalidRecord,
+            E::InvalidTimestamp,
+        ] {
+            assert!(matches!(sent(code.code()), Sent::Divisible { .. }), "{code:?}");
         }
     }
 

@@ -55,7 +55,7 @@ pub struct Fetched {
 pub enum Event {
     /// An answer with records.
     Fetched(Vec<Fetched>),
-    /// The position was not in the log any more (`lost` records at most are gone), or not yet.
+    /// The position was not in the log any more, or not yet.
     Moved {
         /// The topic.
         topic: Arc<str>,
@@ -65,6 +65,15 @@ pub enum Event {
         from: i64,
         /// Where it goes on.
         to: i64,
+    },
+    /// The topic was deleted and created again: its new log is read from the beginning.
+    Recreated {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// Where reading was in the old log.
+        from: i64,
     },
     /// Reading a partition has ended for good.
     Failed {
@@ -94,6 +103,18 @@ pub enum FetchError {
         offset: i64,
         /// What is wrong there.
         reason: &'static str,
+    },
+    /// Another topic of the same name, where an end in the old one was asked for.
+    #[error(
+        "topic {topic} was deleted and created again while it was read (up to offset {offset} of partition {partition})"
+    )]
+    Recreated {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Where reading was in the old log.
+        offset: i64,
     },
 }
 
@@ -125,8 +146,15 @@ impl Fetcher {
             .filter(|cursor| !cursor.is_done())
             .map(|cursor| ((Arc::clone(&cursor.topic), cursor.partition), cursor))
             .collect();
+        let view = cluster.view();
+        let topic_ids = view
+            .topics
+            .iter()
+            .map(|(name, topic)| (name.clone(), topic.id))
+            .collect();
         let task = Task {
             cluster,
+            topic_ids,
             limits,
             read_committed,
             cursors,
@@ -189,6 +217,8 @@ enum Done {
 
 struct Task {
     cluster: Cluster,
+    /// Topic → its id when reading began.
+    topic_ids: BTreeMap<String, [u8; 16]>,
     limits: FetchLimits,
     read_committed: bool,
     cursors: BTreeMap<PartitionId, Cursor>,
@@ -327,13 +357,14 @@ impl Task {
             Done::Refreshed(result) => {
                 self.refreshing = false;
                 if let Err(error) = &result {
-                    tracing::warn!("cannot get metadata: {error}");
+                    tracing::warn!("cannot get metadata: {}", error.chain());
                     if error.retry() == Retry::No && !error.is_unreachable() {
                         let error = error.clone();
                         self.fail_all(&error);
                         return;
                     }
                 }
+                self.recreated();
                 self.leaderless();
             }
             Done::Connected(id, result) => {
@@ -349,6 +380,51 @@ impl Task {
                 }
             }
             Done::Found(id, result) => self.found(&id, result),
+        }
+    }
+
+    /// Finds topics that were deleted and created again, whose offsets mean something else now.
+    fn recreated(&mut self) {
+        let view = self.cluster.view();
+        for (name, known) in &mut self.topic_ids {
+            let now = view
+                .topics
+                .get(name)
+                .filter(|topic| topic.error.is_none())
+                .map(|topic| topic.id);
+            let Some(now) = now.filter(|now| now != known) else {
+                continue;
+            };
+            *known = now;
+            let of_topic = self.cursors.iter_mut().filter(|(id, _)| *id.0 == **name);
+            let mut ended = Vec::new();
+            for (id, cursor) in of_topic {
+                let (topic, partition, from) = (Arc::clone(&id.0), id.1, cursor.position);
+                if cursor.stop.is_some() {
+                    ended.push(id.clone());
+                    let topic_name = topic.to_string();
+                    let error = FetchError::Recreated {
+                        topic: topic_name,
+                        partition,
+                        offset: from,
+                    };
+                    self.ready.push_back(Event::Failed {
+                        topic,
+                        partition,
+                        error,
+                    });
+                } else {
+                    cursor.move_to(0, None);
+                    self.ready.push_back(Event::Recreated {
+                        topic,
+                        partition,
+                        from,
+                    });
+                }
+            }
+            for id in ended {
+                self.cursors.remove(&id);
+            }
         }
     }
 
@@ -519,6 +595,11 @@ impl Task {
         let cluster = self.cluster.clone();
         let read_committed = self.read_committed;
         self.jobs.spawn(async move {
+            // Another topic of this name would explain it.
+            let known = cluster.refresh(Some(&[&*id.0])).await;
+            if let Err(error) = known {
+                return Done::Found(id, Err(error));
+            }
             let bounds = offsets::bounds(&cluster, std::slice::from_ref(&id), read_committed).await;
             let bound = bounds.and_then(|mut bounds| bounds.pop().unwrap_or(Err(Error::Closed)));
             Done::Found(id, bound)
@@ -527,17 +608,18 @@ impl Task {
 
     fn found(&mut self, id: &PartitionId, result: Result<(i64, i64), Error>) {
         self.moving.remove(id);
+        self.recreated();
         let Some(cursor) = self.cursors.get_mut(id) else {
             return;
         };
         match result {
             Ok((start, end)) => {
                 let from = cursor.position;
-                let to = from.clamp(start, end.max(start));
-                if from == to {
-                    // It was a follower or a leader that is not up to date yet.
+                if (start..=end).contains(&from) {
+                    // Moved meanwhile; or it was a follower or a leader that is not up to date yet.
                     return wait(cursor);
                 }
+                let to = from.clamp(start, end.max(start));
                 cursor.move_to(to, (to < from).then_some(end));
                 if cursor.is_done() {
                     self.cursors.remove(id);

@@ -362,7 +362,7 @@ impl Task {
                 if let Err(error) = result
                     && !matches!(error, Error::Closed)
                 {
-                    tracing::warn!("cannot get metadata: {error}");
+                    tracing::warn!("cannot get metadata: {}", error.chain());
                 }
                 // Still no leader: the delivery timeout ends the wait.
                 let at = clock::now() + RETRY.0 * 4;
@@ -586,7 +586,7 @@ impl Task {
                 queue.note(ordinal, |parcel| parcel.error = Some(error.clone()));
                 Verdict::Gap { at: now + RETRY.0 }
             }
-            Some(Sent::TooLarge { .. }) => Verdict::Refused,
+            Some(Sent::Divisible { .. }) => Verdict::Refused,
             Some(Sent::Failed { error, unknown: true }) if error.retry() == Retry::No => Verdict::Lost,
             Some(Sent::Failed { error, .. }) if error.retry() == Retry::No => Verdict::Refused,
             Some(Sent::Failed { error, unknown }) => {
@@ -617,8 +617,8 @@ impl Task {
                 settle(item, Ok(base_offset), spare);
             }
             Some(Sent::Duplicate) => settle(item, Ok(-1), None),
-            Some(Sent::TooLarge { error }) if item.records > 1 => self.divide(id, item, error),
-            Some(Sent::TooLarge { error } | Sent::Failed { error, .. }) => settle(item, Err(error), None),
+            Some(Sent::Divisible { error }) if item.records > 1 => self.divide(id, item, error),
+            Some(Sent::Divisible { error } | Sent::Failed { error, .. }) => settle(item, Err(error), None),
             Some(Sent::OutOfSequence { .. }) | None => {}
         }
     }
@@ -634,7 +634,7 @@ impl Task {
         let (left, right) = match halves {
             Ok(halves) => halves,
             Err(unreadable) => {
-                tracing::error!("cannot divide a batch that is too large: {unreadable}");
+                tracing::error!("cannot divide a batch: {unreadable}");
                 return settle(item, Err(error), None);
             }
         };

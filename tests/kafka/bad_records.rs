@@ -118,3 +118,23 @@ fn an_envelope_with_a_partition_out_of_range_is_refused() {
         .says("7");
     assert_eq!(consume(kafka, &topic, &["-q", "-e"]).success().text(), "a\nc\n");
 }
+
+#[test]
+fn a_record_that_the_broker_finds_invalid_is_refused_by_line_number_and_the_rest_goes_out() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.topic_with("keys-wanted", 1, &[("cleanup.policy", "compact")]);
+    let input: Vec<String> = (1..=1000)
+        .map(|line| {
+            if line == 500 {
+                "no key".to_owned()
+            } else {
+                format!("k{line}:v{line}")
+            }
+        })
+        .collect();
+    let run = produce(kafka, &topic, &["-K", ":"], input.join("\n").as_bytes()).code(3);
+    run.says("line 500: refused").says("999 records acknowledged");
+    let printed = consume(kafka, &topic, &["-e", "-q", "-K", ":"]).success();
+    let kept: Vec<&String> = input.iter().filter(|line| *line != "no key").collect();
+    assert!(printed.text().lines().eq(kept), "{}", printed.text());
+}

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
 use std::time::Duration;
 
-use crate::barnabas_bin::{consume, live, produce};
+use crate::barnabas_bin::{barnabas, consume, live, produce};
 use crate::support::{Finished, Kafka, Live, kcat, wait_for};
 
 /// Longest wait for something to arrive while other tests use the machine as well.
@@ -147,4 +147,28 @@ fn a_consumer_outlives_a_restart() {
     kafka.start(0);
     produce(&kafka, &topic, &[], b"after\n").success();
     assert_eq!(lines.next(), "after");
+}
+
+#[test]
+fn a_topic_created_anew_is_read_from_its_beginning() {
+    let Some(kafka) = Kafka::one() else { return };
+    let topic = kafka.topic("anew", 1);
+    produce(&kafka, &topic, &[], b"old 1\nold 2\nold 3\n").success();
+    let mut consumer = live(&kafka, "consume", &topic, &["-q"]);
+    let lines = consumer.lines();
+    for line in ["old 1", "old 2", "old 3"] {
+        assert_eq!(lines.next(), line);
+    }
+    let topics = |verb: &str, args: &[&str]| {
+        barnabas(
+            &[&["topics", verb, "-b", &kafka.bootstrap(), &topic], args].concat(),
+            b"",
+        )
+        .success()
+    };
+    topics("delete", &["--yes"]);
+    topics("create", &["--partitions", "1"]);
+    produce(&kafka, &topic, &[], b"new 1\nnew 2\n").success();
+    assert_eq!(lines.next(), "new 1");
+    assert_eq!(lines.next(), "new 2");
 }

@@ -54,7 +54,7 @@ pub(crate) struct ConsumeArgs {
     /// read_committed, or read_uncommitted to print also open and aborted transactions [property: isolation.level] [env: BARNABAS_ISOLATION] [default: read_committed]
     #[arg(long, value_name = "LEVEL")]
     isolation: Option<String>,
-    /// Say nothing but errors [env: BARNABAS_QUIET]
+    /// Say nothing but warnings and errors [env: BARNABAS_QUIET]
     #[arg(short, long)]
     quiet: bool,
     /// Write each record out at once [env: BARNABAS_UNBUFFERED]

@@ -69,7 +69,7 @@ pub(crate) struct ProduceArgs {
     /// Stop reading while this much waits for acknowledgement [env: BARNABAS_MAX_BUFFER] [default: 8MiB]
     #[arg(long, value_name = "BYTES")]
     max_buffer: Option<String>,
-    /// Say nothing but errors [env: BARNABAS_QUIET]
+    /// Say nothing but warnings and errors [env: BARNABAS_QUIET]
     #[arg(short, long)]
     quiet: bool,
     /// No progress bar [env: BARNABAS_PROGRESS=false]

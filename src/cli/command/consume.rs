@@ -71,7 +71,7 @@ pub(crate) async fn run(
     std::thread::Builder::new()
         .name("printer".to_owned())
         // The receiver is gone only after an interrupt.
-        .spawn(move || drop(tell.send(reader.run(fetcher))))
+        .spawn(move || drop(tell.send(reader.run(fetcher).map_err(at_output))))
         .context("cannot start a thread for printing")?;
     tokio::select! {
         result = &mut result => result.context("printing has ended early")?,
@@ -192,6 +192,15 @@ async fn at_time(
     Ok(found)
 }
 
+/// Says of an error of writing what was written.
+fn at_output(error: anyhow::Error) -> anyhow::Error {
+    if error.is::<std::io::Error>() {
+        error.context("cannot write to standard output")
+    } else {
+        error
+    }
+}
+
 /// The printing thread's state.
 struct Reading {
     printer: Printer,
@@ -239,12 +248,16 @@ impl Reading {
                     from,
                     to,
                 } => self.moved(&topic, partition, from, to),
-                Event::Failed { error, .. } => {
+                Event::Recreated { topic, partition, from } => self.output.warn(&format!(
+                    "topic {topic} was deleted and created again: partition {partition}, read up to offset {from} \
+                     of the old one, goes on at the beginning of the new one"
+                )),
+                Event::Failed { topic, partition, error } => {
+                    // At once: the other partitions may go on for ever.
                     let error = anyhow::Error::new(error);
-                    match failure {
-                        None => failure = Some(error),
-                        Some(_) => self.output.warn(&format!("{error:#}")),
-                    }
+                    self.output.warn(&format!("{error:#}"));
+                    let place = format!("partition {partition} of topic {topic}");
+                    failure = failure.or_else(|| Some(error.context(format!("{place} was not read to its end"))));
                 }
             }
         }
@@ -256,8 +269,9 @@ impl Reading {
         }
     }
 
-    fn moved(&self, topic: &str, partition: i32, from: i64, to: i64) {
+    fn moved(&mut self, topic: &str, partition: i32, from: i64, to: i64) {
         let place = format!("partition {partition} of topic {topic}");
+        self.unreadable |= to > from;
         self.output.warn(&if to > from {
             format!(
                 "{place}: offsets {from} to {} are gone (retention, or deleted): going on at {to}",

@@ -111,6 +111,7 @@ pub(crate) async fn run(
         progress: output.progress(total),
         bytes_read: 0,
         failed: false,
+        unread: None,
         interrupts,
         interrupted: false,
     };
@@ -178,6 +179,8 @@ struct Run<'a> {
     bytes_read: u64,
     /// Whether going on is of no use: the brokers, not a record, said no.
     failed: bool,
+    /// Why an input could not be read.
+    unread: Option<anyhow::Error>,
     interrupts: Interrupts,
     /// Nothing more is read; what was read goes out.
     interrupted: bool,
@@ -346,9 +349,15 @@ impl Run<'_> {
             }
             Event::Failed(source, error) => {
                 self.failed = true;
-                let error =
-                    anyhow::Error::new(error).context(format!("cannot read {}", self.sources[source]));
-                self.progress.suspend(|| self.output.warn(&format!("{error:#}")));
+                let mut what = format!("cannot read {}", self.sources[source]);
+                let rest: Vec<_> = self.sources[source + 1..]
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
+                if !rest.is_empty() {
+                    what += &format!(" (and did not go on to {})", rest.join(", "));
+                }
+                self.unread = Some(anyhow::Error::new(error).context(what));
             }
         }
         self.progress.at(self.accepted, self.bytes_read);
@@ -548,6 +557,9 @@ impl Run<'_> {
             if let Some(error) = fatal {
                 return Err(error.into());
             }
+        }
+        if let Some(error) = self.unread {
+            return Err(error);
         }
         Ok(if self.interrupted {
             Exit::Interrupted
