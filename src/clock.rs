@@ -12,6 +12,14 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// Waits until then; for ever, if there is nothing to wait for.
+pub async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The wall clock in milliseconds since the epoch, as Kafka's timestamps are.
 #[must_use]
 pub fn unix_millis() -> i64 {

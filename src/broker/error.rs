@@ -295,3 +295,110 @@ pub fn explain(code: ResponseError) -> String {
     };
     text.to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: ResponseError) -> Error {
+        Error::Refused {
+            what: "asking".to_owned(),
+            code,
+            message: None,
+        }
+    }
+
+    #[test]
+    fn what_new_metadata_may_mend_is_retried_with_it() {
+        use ResponseError as E;
+        for code in [
+            E::UnknownTopicOrPartition,
+            E::LeaderNotAvailable,
+            E::NotLeaderOrFollower,
+            E::FencedLeaderEpoch,
+            E::UnknownLeaderEpoch,
+            E::KafkaStorageError,
+            E::NotController,
+        ] {
+            assert_eq!(retry_code(code), Retry::Refresh, "{code:?}");
+        }
+        assert_eq!(Error::UnknownBroker(7).retry(), Retry::Refresh);
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_retried() {
+        use ResponseError as E;
+        for code in [
+            E::NotEnoughReplicas,
+            E::NotEnoughReplicasAfterAppend,
+            E::RequestTimedOut,
+            E::CoordinatorLoadInProgress,
+            E::ThrottlingQuotaExceeded,
+        ] {
+            assert_eq!(retry_code(code), Retry::Again, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn what_would_fail_again_is_not_retried() {
+        use ResponseError as E;
+        for code in [
+            E::TopicAuthorizationFailed,
+            E::ClusterAuthorizationFailed,
+            E::SaslAuthenticationFailed,
+            E::MessageTooLarge,
+            E::RecordListTooLarge,
+            E::InvalidRecord,
+            E::InvalidTopicException,
+            E::UnsupportedVersion,
+            E::UnsupportedCompressionType,
+            E::InvalidTimestamp,
+            E::UnknownServerError,
+        ] {
+            assert_eq!(retry_code(code), Retry::No, "{code:?}");
+        }
+        assert_eq!(Error::Closed.retry(), Retry::No);
+        assert_eq!(Error::Unencodable(String::new()).retry(), Retry::No);
+    }
+
+    #[test]
+    fn a_stream_that_broke_is_retried_and_an_answer_without_sense_is_not() {
+        let broken = |source| Error::Broken {
+            broker: HostPort {
+                host: "h".to_owned(),
+                port: 1,
+            },
+            api: "Fetch",
+            source: Arc::new(source),
+        };
+        let io = || RequestError::IO(std::io::ErrorKind::ConnectionReset.into());
+        assert_eq!(broken(io()).retry(), Retry::Refresh);
+        let poisoned = RequestError::Poisoned(Arc::new(io()));
+        assert_eq!(broken(poisoned).retry(), Retry::Refresh);
+    }
+
+    #[test]
+    fn records_at_fault_are_told_from_everything_else() {
+        use ResponseError as E;
+        for code in [E::MessageTooLarge, E::InvalidRecord, E::InvalidTimestamp] {
+            assert!(refused(code).is_of_a_record());
+        }
+        for code in [E::TopicAuthorizationFailed, E::NotEnoughReplicas] {
+            assert!(!refused(code).is_of_a_record());
+        }
+        assert!(!Error::Closed.is_of_a_record());
+    }
+
+    #[test]
+    fn code_zero_is_no_error_and_the_brokers_words_are_kept() {
+        let what = || "asking".to_owned();
+        assert!(Error::refused(what, 0, None).is_none());
+        let text = Error::refused(what, 87, Some("because")).unwrap().to_string();
+        assert!(
+            text.starts_with("asking: ") && text.ends_with("(because)"),
+            "{text}"
+        );
+        let text = Error::refused(what, 87, Some("")).unwrap().to_string();
+        assert!(!text.contains("()"), "{text}");
+    }
+}

@@ -51,7 +51,7 @@ pub(crate) struct Part {
 }
 
 /// Puts a fetch request into the connection's stream, and returns its answer to wait for.
-/// `wanted` is sorted by topic.
+/// The partitions of a topic should be together, as each change of topic names one.
 pub(crate) fn send(
     connection: &Arc<Connection>,
     wanted: &[Wanted],

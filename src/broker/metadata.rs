@@ -143,6 +143,9 @@ impl Metadata {
     }
 }
 
+/// A topic's name and the partition's number.
+pub type PartitionId = (Arc<str>, i32);
+
 /// A view that others may keep.
 pub type View = Arc<Metadata>;
 

@@ -175,3 +175,81 @@ pub(crate) async fn max_message_bytes(cluster: &Cluster, topic: &str) -> Result<
     let config = result.and_then(|result| result.configs.iter().find(|config| config.name.as_str() == NAME));
     Ok(config.and_then(|config| config.value.as_ref()?.parse().ok()))
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+
+    use super::*;
+
+    fn sent(code: i16) -> Sent {
+        let partition = PartitionProduceResponse::default()
+            .with_index(3)
+            .with_error_code(code)
+            .with_base_offset(42);
+        let topic = TopicProduceResponse::default()
+            .with_name(topic_name("t"))
+            .with_partition_responses(vec![partition]);
+        let mut answers = answers(&ProduceResponse::default().with_responses(vec![topic]));
+        assert_eq!(answers.len(), 1);
+        let answer = answers.remove(0);
+        assert_eq!((answer.topic.as_str(), answer.partition), ("t", 3));
+        answer.sent
+    }
+
+    #[test]
+    fn no_error_is_written_at_its_offset() {
+        assert!(matches!(sent(0), Sent::Written { base_offset: 42 }));
+    }
+
+    #[test]
+    fn a_repeat_that_is_too_old_to_have_an_offset_is_written() {
+        assert!(matches!(
+            sent(ResponseError::DuplicateSequenceNumber.code()),
+            Sent::Duplicate
+        ));
+    }
+
+    #[test]
+    fn numbers_that_the_broker_does_not_take_are_a_gap() {
+        use ResponseError as E;
+        for code in [
+            E::OutOfOrderSequenceNumber,
+            E::UnknownProducerId,
+            E::InvalidProducerEpoch,
+        ] {
+            assert!(
+                matches!(sent(code.code()), Sent::OutOfSequence { .. }),
+                "{code:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_can_be_divided() {
+        use ResponseError as E;
+        for code in [E::MessageTooLarge, E::RecordListTooLarge] {
+            assert!(matches!(sent(code.code()), Sent::TooLarge { .. }), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn only_errors_after_the_write_leave_it_open_whether_it_is_written() {
+        use ResponseError as E;
+        for (code, may_be_written) in [
+            (E::RequestTimedOut, true),
+            (E::NotEnoughReplicasAfterAppend, true),
+            (E::KafkaStorageError, true),
+            (E::UnknownServerError, true),
+            (E::NotEnoughReplicas, false),
+            (E::NotLeaderOrFollower, false),
+            (E::TopicAuthorizationFailed, false),
+            (E::InvalidRecord, false),
+        ] {
+            assert!(
+                matches!(sent(code.code()), Sent::Failed { unknown, .. } if unknown == may_be_written),
+                "{code:?}"
+            );
+        }
+    }
+}

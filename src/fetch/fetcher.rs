@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::cursor::{Advance, Cursor};
@@ -21,6 +21,7 @@ use crate::broker::cluster::{Cluster, Lane, Node};
 use crate::broker::connection::Connection;
 use crate::broker::error::{Error, Retry};
 use crate::broker::fetch::{self as wire, FetchLimits, Part, Wanted};
+use crate::broker::metadata::PartitionId;
 use crate::broker::offsets;
 use crate::clock;
 use crate::record::AbortedTransaction;
@@ -100,6 +101,18 @@ pub enum FetchError {
 #[derive(Debug)]
 pub struct Fetcher {
     events: mpsc::Receiver<Event>,
+    stop: Arc<Notify>,
+}
+
+/// Ends a fetcher from outside of whatever reads it.
+#[derive(Debug)]
+pub struct Stopper(Arc<Notify>);
+
+impl Stopper {
+    /// What was fetched already can still be read.
+    pub fn stop(&self) {
+        self.0.notify_one();
+    }
 }
 
 impl Fetcher {
@@ -124,8 +137,15 @@ impl Fetcher {
             refreshing: false,
             moving: BTreeSet::new(),
         };
-        tokio::spawn(task.run(send));
-        Self { events }
+        let stop = Arc::new(Notify::new());
+        tokio::spawn(task.run(send, Arc::clone(&stop)));
+        Self { events, stop }
+    }
+
+    /// A way to end it while it is read elsewhere.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.stop))
     }
 
     /// The next event; `None` when all cursors are done.
@@ -144,12 +164,13 @@ impl Fetcher {
     }
 }
 
-type PartitionId = (Arc<str>, i32);
-
 #[derive(Default)]
 struct Broker {
     connection: Option<Arc<Connection>>,
     busy: bool,
+    /// The last partition that brought records: the next request begins behind it. A broker fills an answer in the
+    /// request's order, so that busy partitions at its beginning would leave no room for the others.
+    served: Option<PartitionId>,
     not_before: Option<Instant>,
     backoff: Option<Backoff>,
 }
@@ -181,7 +202,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, events: mpsc::Sender<Event>) {
+    async fn run(mut self, events: mpsc::Sender<Event>, stop: Arc<Notify>) {
         loop {
             let now = clock::now();
             self.drive(now);
@@ -195,6 +216,7 @@ impl Task {
                     // Nobody reads any more.
                     _ => return,
                 },
+                () = stop.notified() => return,
                 () = events.closed(), if self.ready.is_empty() => return,
                 Some(answered) = self.answers.next(), if !self.answers.is_empty() => self.answered(answered),
                 Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => {
@@ -202,7 +224,7 @@ impl Task {
                         self.done(done);
                     }
                 }
-                () = sleep_until(wake), if wake.is_some() => {}
+                () = clock::sleep_until(wake) => {}
             }
         }
     }
@@ -246,11 +268,11 @@ impl Task {
             self.refresh();
         }
         for (id, wanted) in by_broker {
-            self.ask(id, &wanted, now);
+            self.ask(id, wanted, now);
         }
     }
 
-    fn ask(&mut self, id: i32, wanted: &[Wanted], now: Instant) {
+    fn ask(&mut self, id: i32, mut wanted: Vec<Wanted>, now: Instant) {
         let broker = self.brokers.entry(id).or_default();
         if broker.busy || broker.not_before.is_some_and(|at| now < at) {
             return;
@@ -267,11 +289,16 @@ impl Task {
             });
             return;
         };
+        if let Some((topic, partition)) = &broker.served {
+            let turn =
+                wanted.partition_point(|wanted| (&wanted.topic, wanted.partition) <= (topic, *partition));
+            wanted.rotate_left(turn);
+        }
         let asked = wanted
             .iter()
             .map(|wanted| (Arc::clone(&wanted.topic), wanted.partition))
             .collect();
-        let pending = wire::send(&connection, wanted, self.limits, self.read_committed);
+        let pending = wire::send(&connection, &wanted, self.limits, self.read_committed);
         self.answers.push(Box::pin(async move {
             Answered {
                 broker: id,
@@ -398,14 +425,21 @@ impl Task {
             Err(error) => return self.broker_failed(broker, &error),
         };
         let mut fetched = Vec::new();
+        let mut served = None;
         for part in parts {
             // The names are ours: the answer's would be one more copy per partition and answer.
             let known = asked
                 .iter()
                 .find(|id| *id.0 == *part.topic && id.1 == part.partition);
             if let Some(id) = known.cloned() {
+                if !part.records.is_empty() {
+                    served = Some(id.clone());
+                }
                 self.part(broker, &id, part, &mut fetched);
             }
+        }
+        if served.is_some() {
+            self.brokers.entry(broker).or_default().served = served;
         }
         if !fetched.is_empty() {
             self.ready.push_back(Event::Fetched(fetched));
@@ -531,10 +565,4 @@ fn wait(cursor: &mut Cursor) {
     let delay = RETRY.0 * 2u32.pow(cursor.errors.min(6));
     cursor.errors += 1;
     cursor.not_before = Some(clock::now() + delay.min(RETRY.1));
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at.into()).await;
-    }
 }

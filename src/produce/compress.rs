@@ -102,3 +102,59 @@ impl<I: Send + 'static> Pool<I> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{BatchBuilder, BatchOptions, Batches, Codec, Compression, DecodeBuffer, NewRecord};
+
+    fn job(id: u64) -> Job<u64> {
+        let compression = Compression::new(Codec::Lz4, None).unwrap();
+        let mut builder = BatchBuilder::new(BatchOptions {
+            compression,
+            ..BatchOptions::default()
+        });
+        let value = id.to_be_bytes();
+        builder
+            .append(&NewRecord {
+                value: Some(&value),
+                ..NewRecord::default()
+            })
+            .unwrap();
+        Job {
+            id,
+            batch: builder.seal(),
+        }
+    }
+
+    #[test]
+    fn each_job_comes_back_compressed_under_its_id_and_there_are_no_more_threads_than_the_limit() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut pool = Pool::new();
+            let mut waiting: Vec<Job<u64>> = (0..50).rev().map(job).collect();
+            let mut seen = Vec::new();
+            while seen.len() < 50 {
+                while let Some(next) = waiting.pop() {
+                    if let Err(back) = pool.start(next) {
+                        waiting.push(back);
+                        break;
+                    }
+                }
+                assert!(pool.threads.len() <= pool.limit);
+                let done = pool.next().await.unwrap();
+                let bytes = done.result.unwrap();
+                let mut buffer = DecodeBuffer::new();
+                for batch in Batches::new(&bytes) {
+                    for record in batch.records(&mut buffer).unwrap() {
+                        assert_eq!(record.unwrap().value, Some(&done.id.to_be_bytes()[..]));
+                    }
+                }
+                seen.push(done.id);
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, (0..50).collect::<Vec<_>>());
+            assert_eq!(pool.idle.len(), pool.threads.len());
+        });
+    }
+}

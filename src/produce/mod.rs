@@ -3,6 +3,7 @@
 pub mod accumulator;
 mod compress;
 pub mod input;
+mod parcel;
 pub mod partitioner;
 pub mod producer;
 pub mod queue;

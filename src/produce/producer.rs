@@ -8,24 +8,25 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::compress::{Compressed, Job, Pool};
+use super::parcel::{
+    Parcel, RETRY, State, failed_again, give_up, halves, note_oldest, note_where, settle, size, stamped,
+    take_buffer,
+};
 use super::queue::{Item, Queue, Settled, Verdict};
 use crate::broker::backoff::Backoff;
 use crate::broker::cluster::{Cluster, Lane, Node};
 use crate::broker::connection::Connection;
 use crate::broker::error::{Error, Retry};
+use crate::broker::metadata::PartitionId;
 use crate::broker::produce::{self as wire, Answer, Outgoing, Sent};
 use crate::clock;
-use crate::record::{
-    self, BatchBuilder, BatchError, BatchOptions, Batches, Codec, Compressor, DecodeBuffer, Identity,
-    NewRecord, SealedBatch,
-};
+use crate::record::{self, Codec, Identity, SealedBatch};
 
 /// Batches that may wait in the producer's inbox.
 const INBOX: usize = 16;
@@ -35,8 +36,6 @@ const MAX_REQUESTS: usize = 5;
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 /// Bytes in flight per broker at which no further request is sent: each is copied once more until it is in the socket.
 const MAX_BYTES_IN_FLIGHT: usize = 4 << 20;
-/// Delays between tries of a batch.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// What the producer needs to know beside the cluster.
 #[derive(Debug, Clone, Copy)]
@@ -115,37 +114,6 @@ impl Producer {
     }
 }
 
-/// A batch or a part of one, as it waits in its queue.
-#[derive(Debug)]
-struct Parcel {
-    batch: u64,
-    tag: u64,
-    reply: mpsc::UnboundedSender<Outcome>,
-    /// Its records within the batch that was submitted.
-    records: Range<u32>,
-    state: State,
-    /// A buffer that is free again.
-    spare: Option<Vec<u8>>,
-    attempts: u32,
-    /// Why the last try failed.
-    error: Option<Error>,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Not compressed (nor to be): finished when it is first sent.
-    Sealed(Option<SealedBatch>),
-    /// On its way through another thread.
-    Compressing,
-    /// As it goes to the broker; with the numbers it is stamped with.
-    Finished {
-        bytes: Bytes,
-        stamp: Option<(Identity, i32)>,
-    },
-}
-
-type PartitionId = (Arc<str>, i32);
-
 /// What a broker's requests need.
 #[derive(Debug, Default)]
 struct Broker {
@@ -209,7 +177,7 @@ impl Task {
                         self.done(done);
                     }
                 }
-                () = sleep_until(wake), if wake.is_some() => {}
+                () = clock::sleep_until(wake) => {}
             }
             now = clock::now();
             self.expire(now);
@@ -227,6 +195,22 @@ impl Task {
         } = submit;
         let id = (topic, partition);
         let records = batch.count().unsigned_abs();
+        let parcel = self.parcel(&id, batch, 0..records, tag, reply);
+        self.queues
+            .entry(id)
+            .or_default()
+            .push(parcel, records, clock::now());
+    }
+
+    /// What waits in the queue for a batch, whose compression begins.
+    fn parcel(
+        &mut self,
+        id: &PartitionId,
+        batch: SealedBatch,
+        records: Range<u32>,
+        tag: u64,
+        reply: mpsc::UnboundedSender<Outcome>,
+    ) -> Parcel {
         self.next_batch += 1;
         let number = self.next_batch;
         let state = if batch.compression().codec() == Codec::None {
@@ -238,20 +222,16 @@ impl Task {
             });
             State::Compressing
         };
-        let parcel = Parcel {
+        Parcel {
             batch: number,
             tag,
             reply,
-            records: 0..records,
+            records,
             state,
             spare: None,
             attempts: 0,
             error: None,
-        };
-        self.queues
-            .entry(id)
-            .or_default()
-            .push(parcel, records, clock::now());
+        }
     }
 
     /// When something is to be done without an event from outside. What was due by `now` has been done, or waits for
@@ -637,187 +617,39 @@ impl Task {
                 settle(item, Ok(base_offset), spare);
             }
             Some(Sent::Duplicate) => settle(item, Ok(-1), None),
-            Some(Sent::TooLarge { error }) if item.records > 1 => self.divide(id, item, &error),
+            Some(Sent::TooLarge { error }) if item.records > 1 => self.divide(id, item, error),
             Some(Sent::TooLarge { error } | Sent::Failed { error, .. }) => settle(item, Err(error), None),
             Some(Sent::OutOfSequence { .. }) | None => {}
         }
     }
 
     /// Makes two of a batch that is larger than the topic takes, in its place.
-    fn divide(&mut self, id: &PartitionId, item: Item<Parcel>, error: &Error) {
-        let Some(queue) = self.queues.get_mut(id) else {
-            return;
-        };
-        let State::Finished { bytes, .. } = &item.payload.state else {
-            return;
-        };
+    fn divide(&mut self, id: &PartitionId, item: Item<Parcel>, error: Error) {
         let first = item.records / 2;
-        match halves(bytes, first, self.settings.compression) {
-            Ok((left, right)) => {
-                let middle = item.payload.records.start + first;
-                let parts = [
-                    (left, item.payload.records.start..middle, 0),
-                    (right, middle..item.payload.records.end, first),
-                ];
-                for (sealed, records, skip) in parts {
-                    self.next_batch += 1;
-                    let count = records.end - records.start;
-                    let state = if sealed.compression().codec() == Codec::None {
-                        State::Sealed(Some(sealed))
-                    } else {
-                        self.to_compress.push_back(Job {
-                            id: (id.clone(), self.next_batch),
-                            batch: sealed,
-                        });
-                        State::Compressing
-                    };
-                    let parcel = Parcel {
-                        batch: self.next_batch,
-                        tag: item.payload.tag,
-                        reply: item.payload.reply.clone(),
-                        records,
-                        state,
-                        spare: None,
-                        attempts: 0,
-                        error: None,
-                    };
-                    queue.put_back(parcel, count, item.ordinal + u64::from(skip), item.since);
-                }
-            }
+        let halves = match &item.payload.state {
+            State::Finished { bytes, .. } => halves(bytes, first, self.settings.compression),
+            // What was sent is finished.
+            State::Sealed(_) | State::Compressing => return settle(item, Err(error), None),
+        };
+        let (left, right) = match halves {
+            Ok(halves) => halves,
             Err(unreadable) => {
                 tracing::error!("cannot divide a batch that is too large: {unreadable}");
-                settle(item, Err(error.clone()), None);
+                return settle(item, Err(error), None);
             }
+        };
+        let Range { start, end } = item.payload.records;
+        let middle = start + first;
+        for (sealed, records, skip) in [(left, start..middle, 0), (right, middle..end, first)] {
+            let count = records.end - records.start;
+            let reply = item.payload.reply.clone();
+            let parcel = self.parcel(id, sealed, records, item.payload.tag, reply);
+            self.queues.entry(id.clone()).or_default().put_back(
+                parcel,
+                count,
+                item.ordinal + u64::from(skip),
+                item.since,
+            );
         }
     }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at.into()).await;
-    }
-}
-
-/// Notes why nothing can be sent, for the report if that lasts.
-fn note_oldest(queue: &mut Queue<Parcel>, error: &Error) {
-    if let Some(parcel) = queue.find_waiting(|_| true) {
-        parcel.error = Some(error.clone());
-    }
-}
-
-fn note_where(
-    queues: &mut BTreeMap<PartitionId, Queue<Parcel>>,
-    error: &Error,
-    which: impl Fn(&PartitionId, &Queue<Parcel>) -> bool,
-) {
-    for (id, queue) in queues {
-        if which(id, queue) {
-            note_oldest(queue, error);
-        }
-    }
-}
-
-/// Notes why a try failed. Returns the delay before the next one, which doubles with each try.
-fn failed_again(queue: &mut Queue<Parcel>, ordinal: u64, error: &Error) -> Duration {
-    let mut attempts = 0;
-    queue.note(ordinal, |parcel| {
-        parcel.error = Some(error.clone());
-        attempts = parcel.attempts;
-        parcel.attempts += 1;
-    });
-    (RETRY.0 * 2u32.pow(attempts.min(5))).min(RETRY.1)
-}
-
-fn give_up(queue: &mut Queue<Parcel>, error: &Error) {
-    for item in queue.drain_waiting() {
-        settle(item, Err(error.clone()), None);
-    }
-}
-
-/// Tells the sender. One that does not listen any more needs no answer.
-fn settle(item: Item<Parcel>, result: Result<i64, Error>, spare: Option<Vec<u8>>) {
-    let Parcel {
-        tag, reply, records, ..
-    } = item.payload;
-    drop(reply.send(Outcome {
-        tag,
-        records,
-        result,
-        spare,
-    }));
-}
-
-fn size(parcel: &Parcel) -> Option<usize> {
-    match &parcel.state {
-        State::Sealed(sealed) => sealed.as_ref().map(SealedBatch::len),
-        State::Compressing => None,
-        State::Finished { bytes, .. } => Some(bytes.len()),
-    }
-}
-
-/// The batch as it goes to the broker, with its producer's numbers.
-fn stamped(parcel: &mut Parcel, identity: Identity, sequence: i32) -> Result<Bytes, Error> {
-    let numbers = Some((identity, sequence));
-    let bytes = match &mut parcel.state {
-        State::Finished { bytes, stamp } if *stamp == numbers => return Ok(bytes.clone()),
-        State::Finished { bytes, .. } => {
-            let mut batch = Vec::from(std::mem::take(bytes));
-            record::stamp(&mut batch, identity.id, identity.epoch, sequence);
-            batch
-        }
-        State::Sealed(sealed) => {
-            let sealed = sealed
-                .take()
-                .ok_or_else(|| Error::Unencodable("an empty batch".to_owned()))?;
-            sealed
-                .finish(identity.id, identity.epoch, sequence, &mut Compressor::new())
-                .map_err(|e| Error::Unencodable(e.to_string()))?
-        }
-        State::Compressing => return Err(Error::Unencodable("a batch that is being compressed".to_owned())),
-    };
-    let bytes = Bytes::from(bytes);
-    parcel.state = State::Finished {
-        bytes: bytes.clone(),
-        stamp: numbers,
-    };
-    Ok(bytes)
-}
-
-fn take_buffer(state: &mut State) -> Option<Vec<u8>> {
-    match std::mem::replace(state, State::Compressing) {
-        State::Finished { bytes, .. } => bytes.try_into_mut().ok().map(Vec::from),
-        _ => None,
-    }
-}
-
-/// The first records of a batch, and the rest.
-fn halves(
-    batch: &Bytes,
-    first: u32,
-    compression: record::Compression,
-) -> Result<(SealedBatch, SealedBatch), BatchError> {
-    let options = BatchOptions {
-        compression,
-        capacity: batch.len() / 2,
-    };
-    let mut left = BatchBuilder::new(options);
-    let mut right = BatchBuilder::new(options);
-    let mut buffer = DecodeBuffer::new();
-    for batch in Batches::new(batch) {
-        for (index, record) in (0..).zip(batch.records(&mut buffer)?) {
-            let record = record?;
-            let headers: Vec<_> = record.headers.iter().collect();
-            let copy = NewRecord {
-                key: record.key,
-                value: record.value,
-                headers: &headers,
-                timestamp: record.timestamp,
-            };
-            let half = if index < first { &mut left } else { &mut right };
-            // A part is never longer than the whole.
-            let appended = half.append(&copy);
-            debug_assert!(appended.is_ok(), "{appended:?}");
-        }
-    }
-    Ok((left.seal(), right.seal()))
 }

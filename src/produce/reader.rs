@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
 
 use tokio::sync::mpsc;
@@ -58,6 +60,27 @@ pub enum Event {
 pub struct Reader {
     events: mpsc::Receiver<Event>,
     used: std_mpsc::Sender<Vec<u8>>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Nothing more is to be read.
+    stopped: AtomicBool,
+    /// Whether the thread is in the system's hands, perhaps for ever, and so has nothing that was read and not sent.
+    reading: AtomicBool,
+}
+
+impl State {
+    /// Called before each read, in this order: whoever stops the thread and then finds it not reading can wait for it.
+    fn may_read(&self) -> bool {
+        self.reading.store(true, Ordering::SeqCst);
+        !self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn has_read(&self) {
+        self.reading.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Reader {
@@ -68,16 +91,22 @@ impl Reader {
     pub fn start(sources: Vec<Source>, cut: Cut) -> io::Result<Self> {
         let (send, events) = mpsc::channel(AHEAD);
         let (used, free) = std_mpsc::channel();
+        let state = Arc::new(State::default());
+        let reader = Arc::clone(&state);
         std::thread::Builder::new()
             .name("reader".to_owned())
             .spawn(move || {
                 for (number, source) in sources.iter().enumerate() {
+                    // Opening a named pipe may take for ever as well.
+                    if !reader.may_read() {
+                        return;
+                    }
                     let result = match source {
-                        Source::Stdin => read(number, &mut io::stdin().lock(), cut, &send, &free),
-                        Source::File(path) => {
-                            File::open(path).and_then(|mut file| read(number, &mut file, cut, &send, &free))
-                        }
+                        Source::Stdin => read(number, &mut io::stdin().lock(), cut, &send, &free, &reader),
+                        Source::File(path) => File::open(path)
+                            .and_then(|mut file| read(number, &mut file, cut, &send, &free, &reader)),
                     };
+                    reader.has_read();
                     let event = match result {
                         Ok(Some(bytes)) => Event::End(number, bytes),
                         // Nobody listens any more.
@@ -89,7 +118,7 @@ impl Reader {
                     }
                 }
             })?;
-        Ok(Self { events, used })
+        Ok(Self { events, used, state })
     }
 
     /// The next event, or `None` after the last source.
@@ -97,14 +126,16 @@ impl Reader {
         self.events.recv().await
     }
 
-    /// What has been read already and not been asked for yet.
-    pub fn try_next(&mut self) -> Option<Event> {
-        self.events.try_recv().ok()
-    }
-
-    /// Stops reading. What was read until now can still be asked for.
-    pub fn stop(&mut self) {
-        self.events.close();
+    /// Stops reading: gives what has been read until now, and then `None`, without waiting for a read.
+    pub async fn rest(&mut self) -> Option<Event> {
+        self.state.stopped.store(true, Ordering::SeqCst);
+        // Asked before the channel: what the thread had before this read is in the channel then.
+        let reading = self.state.reading.load(Ordering::SeqCst);
+        match self.events.try_recv() {
+            Ok(event) => Some(event),
+            Err(mpsc::error::TryRecvError::Empty) if !reading => self.events.recv().await,
+            Err(_) => None,
+        }
     }
 
     /// Gives a block's memory back.
@@ -121,6 +152,7 @@ fn read(
     cut: Cut,
     send: &mpsc::Sender<Event>,
     free: &std_mpsc::Receiver<Vec<u8>>,
+    state: &State,
 ) -> io::Result<Option<u64>> {
     if let Cut::Whole { limit } = cut {
         let mut whole = Vec::new();
@@ -132,6 +164,7 @@ fn read(
             bytes += io::copy(source, &mut io::sink())?;
             return Ok(Some(bytes));
         }
+        state.has_read();
         return Ok(send
             .blocking_send(Event::Block(number, whole))
             .is_ok()
@@ -142,7 +175,12 @@ fn read(
         let mut block = free.try_recv().unwrap_or_default();
         // A used block is as long as what was read into it: only the rest is written to.
         block.resize(BLOCK, 0);
-        let length = match source.read(&mut block) {
+        if !state.may_read() {
+            return Ok(None);
+        }
+        let result = source.read(&mut block);
+        state.has_read();
+        let length = match result {
             Ok(0) => return Ok(Some(total)),
             Ok(length) => length,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -164,7 +202,7 @@ mod tests {
     fn events(mut bytes: &[u8], cut: Cut) -> (Vec<Vec<u8>>, Option<u64>) {
         let (send, mut events) = mpsc::channel(100);
         let (_used, free) = std_mpsc::channel();
-        let end = read(0, &mut bytes, cut, &send, &free).unwrap();
+        let end = read(0, &mut bytes, cut, &send, &free, &State::default()).unwrap();
         drop(send);
         let mut blocks = Vec::new();
         while let Ok(Event::Block(0, block)) = events.try_recv() {
@@ -203,7 +241,15 @@ mod tests {
         let (send, events) = mpsc::channel(1);
         drop(events);
         let (_used, free) = std_mpsc::channel();
-        let end = read(0, &mut b"x".as_slice(), Cut::Blocks, &send, &free).unwrap();
+        let end = read(
+            0,
+            &mut b"x".as_slice(),
+            Cut::Blocks,
+            &send,
+            &free,
+            &State::default(),
+        )
+        .unwrap();
         assert_eq!(end, None);
     }
 
@@ -212,7 +258,15 @@ mod tests {
         let (send, mut events) = mpsc::channel(4);
         let (used, free) = std_mpsc::channel();
         used.send(vec![b'o'; 1000]).unwrap();
-        read(0, &mut b"new".as_slice(), Cut::Blocks, &send, &free).unwrap();
+        read(
+            0,
+            &mut b"new".as_slice(),
+            Cut::Blocks,
+            &send,
+            &free,
+            &State::default(),
+        )
+        .unwrap();
         assert!(matches!(events.try_recv(), Ok(Event::Block(0, block)) if block == b"new"));
     }
 
@@ -237,12 +291,12 @@ mod tests {
         runtime.block_on(async {
             let mut reader = Reader::start(vec![Source::File("/dev/zero".into())], Cut::Blocks).unwrap();
             assert!(matches!(reader.next().await, Some(Event::Block(0, _))));
-            reader.stop();
             let mut more = 0;
-            while reader.next().await.is_some() {
+            while reader.rest().await.is_some() {
                 more += 1;
             }
-            assert!(more <= AHEAD);
+            // And one in the thread's hand.
+            assert!(more <= AHEAD + 1);
         });
     }
 }

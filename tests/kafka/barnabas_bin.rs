@@ -1,13 +1,20 @@
 //! The binary under test.
 
+use std::ffi::OsString;
 use std::process::Command;
 
 use crate::support::run::run_command;
 use crate::support::{Finished, Kafka, Live};
 
+/// The binary that Cargo built for the tests or, as in CI, the static one that is shipped.
+#[allow(clippy::disallowed_methods, reason = "tests have no settings to read it from")]
+pub(crate) fn path() -> OsString {
+    std::env::var_os("BARNABAS_STATIC").unwrap_or_else(|| env!("CARGO_BIN_EXE_barnabas").into())
+}
+
 /// The binary with `args`, and nothing of this process' environment that could be a setting.
 pub(crate) fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_barnabas"));
+    let mut command = Command::new(path());
     command
         .args(args)
         .env_clear()

@@ -5,14 +5,17 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::sync::oneshot;
 
 use crate::broker::cluster::{Cluster, Lane};
+use crate::broker::error;
+use crate::broker::metadata::{Metadata, PartitionId};
 use crate::broker::offsets::{self, OffsetQuery, Wanted};
 use crate::broker::settings::BrokerSettings;
-use crate::broker::{error, metadata::Metadata};
 use crate::cli::Exit;
 use crate::cli::format::{KeyFilter, Printer, Source};
 use crate::cli::output::{Data, Output, plural};
@@ -21,6 +24,9 @@ use crate::fetch::cursor::Cursor;
 use crate::fetch::fetcher::{Event, Fetched, Fetcher};
 use crate::record::{AbortedFilter, BatchError, Batches, DecodeBuffer, Verdict};
 use crate::shutdown::Interrupts;
+
+/// How long an interrupt waits for what is being printed to be whole: nobody may read the pipe.
+const GRACE: Duration = Duration::from_millis(300);
 
 /// Runs it.
 pub(crate) async fn run(
@@ -46,6 +52,8 @@ pub(crate) async fn run(
         () = interrupts.next() => return Ok(Exit::Interrupted),
     };
     let fetcher = Fetcher::start(cluster, cursors, settings.fetch, read_committed);
+    let stopper = fetcher.stopper();
+    let stop = Arc::new(AtomicBool::new(false));
     let reader = Reading {
         printer: Printer::new(settings.print, settings.null_text),
         filter: settings.key_filter,
@@ -57,20 +65,25 @@ pub(crate) async fn run(
         output: *output,
         printed: 0,
         unreadable: false,
+        stop: Arc::clone(&stop),
     };
-    let (tell, result) = oneshot::channel();
+    let (tell, mut result) = oneshot::channel();
     std::thread::Builder::new()
         .name("printer".to_owned())
         // The receiver is gone only after an interrupt.
         .spawn(move || drop(tell.send(reader.run(fetcher))))
         .context("cannot start a thread for printing")?;
     tokio::select! {
-        result = result => result.context("printing has ended early")?,
-        () = interrupts.next() => Ok(Exit::Interrupted),
+        result = &mut result => result.context("printing has ended early")?,
+        () = interrupts.next() => {
+            // Half a record printed would be taken for a whole one.
+            stop.store(true, Ordering::Relaxed);
+            stopper.stop();
+            drop(tokio::time::timeout(GRACE, result).await);
+            Ok(Exit::Interrupted)
+        }
     }
 }
-
-type PartitionId = (Arc<str>, i32);
 
 /// What is to be read, as the brokers' metadata and `-p` have it.
 async fn partitions(cluster: &Cluster, settings: &ConsumeSettings) -> anyhow::Result<Vec<PartitionId>> {
@@ -192,13 +205,15 @@ struct Reading {
     output: Output,
     printed: u64,
     unreadable: bool,
+    /// Set by an interrupt.
+    stop: Arc<AtomicBool>,
 }
 
 impl Reading {
     /// Prints until the fetcher has no more, or enough is printed.
     fn run(mut self, mut fetcher: Fetcher) -> anyhow::Result<Exit> {
         let mut failure = None;
-        while self.left != Some(0) {
+        while self.left != Some(0) && !self.stop.load(Ordering::Relaxed) {
             let event = match fetcher.try_next() {
                 Some(event) => event,
                 None => {
@@ -295,6 +310,9 @@ impl Reading {
                         .is_some_and(|filter| !filter.matches(record.key))
                 {
                     continue;
+                }
+                if self.stop.load(Ordering::Relaxed) {
+                    return Ok(ControlFlow::Break(()));
                 }
                 self.printer.print(source, &record, self.data.buffer());
                 self.printed += 1;

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
 use crate::broker::cluster::Cluster;
-use crate::broker::error::{self, Error};
+use crate::broker::error;
 use crate::broker::metadata::Topic;
 use crate::broker::settings::BrokerSettings;
 use crate::broker::{max_message_bytes, metadata};
@@ -215,7 +215,7 @@ impl Run<'_> {
                     self.interrupted = true;
                     break;
                 }
-                () = sleep_until(due.map(|due| due + MAX_LATE)), if due.is_some() => {
+                () = clock::sleep_until(due.map(|due| due + MAX_LATE)) => {
                     self.submit_due().await?;
                     continue;
                 }
@@ -224,7 +224,7 @@ impl Run<'_> {
                     self.settle(outcome);
                     continue;
                 }
-                () = sleep_until(due), if due.is_some() => {
+                () = clock::sleep_until(due) => {
                     self.submit_due().await?;
                     continue;
                 }
@@ -235,9 +235,8 @@ impl Run<'_> {
         }
         if self.interrupted {
             // What was read goes out; a line that was begun does not.
-            reader.stop();
             // Ends of sources as well: they end a last line, which the next source does not go on with.
-            while let Some(event) = reader.try_next() {
+            while let Some(event) = reader.rest().await {
                 self.take(event, &mut splitter, &settings.cut, &headers, line_limit, &reader)
                     .await?;
             }
@@ -524,8 +523,9 @@ impl Run<'_> {
                 if error.is_of_a_record() {
                     own += records;
                     if own <= MAX_PRINTED {
-                        self.output
-                            .warn(&format!("{}: refused: {}", self.at(first), chain(&error)));
+                        let place = self.at(first);
+                        let error = anyhow::Error::new(error);
+                        self.output.warn(&format!("{place}: refused: {error:#}"));
                     }
                 } else {
                     let (first, last) = (self.at(first), self.at(last));
@@ -566,21 +566,5 @@ fn partitions(count: u32) -> String {
         "one partition (0)".to_owned()
     } else {
         format!("{count} partitions (0 to {})", count - 1)
-    }
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
-}
-
-async fn sleep_until(at: Option<std::time::Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at.into()).await;
     }
 }
