@@ -33,7 +33,7 @@ const INBOX: usize = 16;
 /// Requests in flight per broker. A broker works on one request of a connection at a time: more would only wait there.
 const MAX_REQUESTS: usize = 5;
 /// Bytes of a request at most, unless a single batch is larger.
-const MAX_REQUEST_BYTES: usize = 2 << 20;
+const MAX_REQUEST_BYTES: usize = 1 << 20;
 /// Bytes in flight per broker at which no further request is sent: each is copied once more until it is in the socket.
 const MAX_BYTES_IN_FLIGHT: usize = 4 << 20;
 
