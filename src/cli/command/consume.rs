@@ -221,6 +221,9 @@ struct Reading {
 impl Reading {
     /// Prints until the fetcher has no more, or enough is printed.
     fn run(mut self, mut fetcher: Fetcher) -> anyhow::Result<Exit> {
+        if !self.unbuffered {
+            self.data.write_behind()?;
+        }
         let mut failure = None;
         while self.left != Some(0) && !self.stop.load(Ordering::Relaxed) {
             let event = match fetcher.try_next() {
@@ -261,7 +264,7 @@ impl Reading {
                 }
             }
         }
-        self.data.flush_all()?;
+        self.data.finish()?;
         match failure {
             Some(error) => Err(error),
             None if self.unreadable => Ok(Exit::Refused),
