@@ -252,7 +252,7 @@ mod tests {
             (E::NotEnoughReplicas, false),
             (E::NotLeaderOrFollower, false),
             (E::TopicAuthorizationFailed, false),
-            (E::InvalidRecord, false),
+            (E::PolicyViolation, false),
         ] {
             assert!(
                 matches!(sent(code.code()), Sent::Failed { unknown, .. } if unknown == may_be_written),
