@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::backoff::Backoff;
 use super::connection::{Connection, Prepared};
 use super::error::{Error, Retry};
-use super::metadata::{Metadata, View};
+use super::metadata::{Metadata, PartitionId, View};
 use super::request::{Api, topic_name};
 use super::settings::{BrokerSettings, HostPort};
 use crate::clock;
@@ -209,6 +209,22 @@ impl Cluster {
         let learn = Ask::Learn { news, reply };
         self.inbox.send(learn).await.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)
+    }
+}
+
+impl Cluster {
+    /// [`Self::refresh`] for the topics of these partitions, which are sorted; to be waited for beside other work.
+    pub(crate) fn refresh_topics_of<'p>(
+        &self,
+        partitions: impl Iterator<Item = &'p PartitionId>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+        let cluster = self.clone();
+        let mut topics: Vec<Arc<str>> = partitions.map(|(topic, _)| Arc::clone(topic)).collect();
+        topics.dedup();
+        Box::pin(async move {
+            let names: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
+            cluster.refresh(Some(&names)).await.map(|_| ())
+        })
     }
 }
 

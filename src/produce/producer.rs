@@ -332,13 +332,8 @@ impl Task {
             return;
         }
         self.refreshing = true;
-        let cluster = self.cluster.clone();
-        let mut topics: Vec<Arc<str>> = self.queues.keys().map(|(topic, _)| Arc::clone(topic)).collect();
-        topics.dedup();
-        self.jobs.spawn(async move {
-            let names: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
-            Done::Refreshed(cluster.refresh(Some(&names)).await.map(|_| ()))
-        });
+        let refresh = self.cluster.refresh_topics_of(self.queues.keys());
+        self.jobs.spawn(async move { Done::Refreshed(refresh.await) });
     }
 
     fn done(&mut self, done: Done) {

@@ -63,7 +63,6 @@ pub(crate) async fn run(
         data,
         buffer: DecodeBuffer::new(),
         output: *output,
-        printed: 0,
         unreadable: false,
         stop: Arc::clone(&stop),
     };
@@ -212,7 +211,6 @@ struct Reading {
     data: Data,
     buffer: DecodeBuffer,
     output: Output,
-    printed: u64,
     unreadable: bool,
     /// Set by an interrupt.
     stop: Arc<AtomicBool>,
@@ -332,7 +330,6 @@ impl Reading {
                     return Ok(ControlFlow::Break(()));
                 }
                 self.printer.print(source, &record, self.data.buffer());
-                self.printed += 1;
                 if self.unbuffered {
                     self.data.flush_all()?;
                 } else {
