@@ -10,6 +10,7 @@ use super::{LogError, PARTITION, Right, bounds};
 use crate::broker::cluster::{Cluster, Lane, Node};
 use crate::broker::error::{Error, Retry};
 use crate::broker::fetch::{self as wire, FetchLimits, Part, Wanted};
+use crate::broker::metadata::Metadata;
 use crate::clock;
 use crate::group::member::Lost;
 use crate::group::record::Position;
@@ -133,6 +134,7 @@ impl Reader {
     /// One fetch, for which the broker may wait so long if there is nothing. After a fault that new metadata may mend,
     /// it has been asked for.
     pub(super) async fn fetch(&mut self, wait: Duration) -> Result<Answer, Fault> {
+        self.is_the_same(&self.cluster.view())?;
         let error = match self.try_fetch(wait).await {
             Ok(part) => match part.error {
                 Some(error) if error.is_out_of_range() => return self.out_of_range().await,
@@ -203,17 +205,23 @@ impl Reader {
         });
         if !unknown {
             self.unknown_since = None;
-            if topic.is_some_and(|topic| topic.error.is_none() && topic.id != self.id) {
-                let topic = self.topic.to_string();
-                return Err(Fault::Final(LogError::Recreated { topic }));
-            }
-            return Ok(());
+            return self.is_the_same(&view);
         }
         let now = clock::mono_millis();
         let since = *self.unknown_since.get_or_insert(now);
         if u128::from(now - since) >= UNKNOWN.as_millis() {
             let topic = self.topic.to_string();
             return Err(Fault::Final(LogError::Deleted { topic }));
+        }
+        Ok(())
+    }
+
+    /// Whether the topic is the one that it was: offsets in another one mean nothing here.
+    fn is_the_same(&self, view: &Metadata) -> Result<(), Fault> {
+        let topic = view.topics.get(&*self.topic);
+        if topic.is_some_and(|topic| topic.error.is_none() && topic.id != self.id) {
+            let topic = self.topic.to_string();
+            return Err(Fault::Final(LogError::Recreated { topic }));
         }
         Ok(())
     }
