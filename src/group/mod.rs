@@ -4,8 +4,10 @@
 //! - [`record`]: the records of that log;
 //! - [`state`]: what they add up to: apply(state, position, record) → changes;
 //! - [`snapshot`]: a state in pieces of the log, and back;
+//! - [`assignment`]: who should own which partition;
 //! - [`rules`]: which rules are in force (all, but in tests).
 
+pub mod assignment;
 pub mod record;
 pub mod rules;
 pub mod snapshot;
