@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Notify, mpsc};
 
-pub use settings::{From, GroupSettings, Topics, this_host};
+pub use settings::{GroupSettings, StartFrom, Topics, this_host};
 
 use super::log::{Log, LogError};
 use super::mirror::Marker;

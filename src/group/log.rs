@@ -89,8 +89,8 @@ impl Log {
             move |error| LogError::of(error, doing, &topic)
         };
         let mut view = match create {
-            true => cluster.refresh(Some(&[&topic])).await,
-            false => find_topics(cluster, &[&topic]).await,
+            true => cluster.refresh(Some(&[topic.as_str()])).await,
+            false => find_topics(cluster, &[topic.as_str()]).await,
         }
         .map_err(named(Right::Describe))?;
         let missing = |topic: Option<&Topic>| {
@@ -105,7 +105,7 @@ impl Log {
                 });
             }
             make(cluster, &topic, view.brokers.len()).await?;
-            view = cluster.refresh(Some(&[&topic])).await.map_err(named(Right::Describe))?;
+            view = cluster.refresh(Some(&[topic.as_str()])).await.map_err(named(Right::Describe))?;
         }
         let Some(found) = view.topics.get(&topic) else {
             return Err(LogError::Missing {
@@ -136,8 +136,7 @@ impl Log {
             });
         }
         let replicas = found.partitions[0].replicas.len();
-        let only: Vec<&str> = settings::CHECKED.to_vec();
-        let told = describe_configs(&self.cluster, &[&self.topic], Some(&only)).await;
+        let told = describe_configs(&self.cluster, &[&*self.topic], Some(&settings::CHECKED)).await;
         let told = told.and_then(|mut told| told.pop().unwrap_or(Err(Error::Closed)));
         match told {
             Ok(configs) => {

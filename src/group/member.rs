@@ -362,8 +362,8 @@ impl Member {
         at(self.reader_wake());
         at(self.drains_wake());
         at(self.leaving_wake());
-        at(self.deciding_wake(now));
-        at(self.snapshot_wake(now));
+        at(self.deciding_wake());
+        at(self.snapshot_wake());
         at(self.flight_wake());
         wake.max(now.mono)
     }

@@ -4,6 +4,7 @@
 //! - [`record`]: the records of that log;
 //! - [`state`]: what they add up to: apply(state, position, record) → changes;
 //! - [`snapshot`]: a state in pieces of the log, and back;
+//! - [`assignment`]: members and partitions → who should own what;
 //! - [`lease`]: how long this member may work, and how long the others were silent;
 //! - [`member`]: what this member must do next;
 //! - [`log`]: the topic that the records are in: made, checked, read and written;
@@ -11,6 +12,7 @@
 //! - [`mirror`]: committed offsets, written to Kafka's own group as well;
 //! - [`rules`]: which rules are in force (all, but in tests).
 
+pub mod assignment;
 pub mod driver;
 pub mod lease;
 pub mod log;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::From;
+use super::StartFrom;
 use crate::broker::Error;
 use crate::broker::cluster::Cluster;
 use crate::broker::commits::{self, Committed};
@@ -25,7 +25,7 @@ pub(super) struct Wants {
 pub(super) struct Finder {
     pub(super) cluster: Cluster,
     pub(super) group: String,
-    pub(super) from: From,
+    pub(super) from: StartFrom,
     pub(super) read_committed: bool,
     /// The log's id as Kafka's tools print it.
     pub(super) log: String,
@@ -52,8 +52,8 @@ impl Finder {
             }
         };
         let query = |wants: &Wants| match self.from {
-            From::Latest if !wants.late => OffsetQuery::Latest,
-            From::Time(millis) if !wants.late => OffsetQuery::At(millis),
+            StartFrom::Latest if !wants.late => OffsetQuery::Latest,
+            StartFrom::Time(millis) if !wants.late => OffsetQuery::At(millis),
             _ => OffsetQuery::Earliest,
         };
         let mut found: BTreeMap<PartitionId, Position> = BTreeMap::new();
@@ -86,7 +86,7 @@ impl Finder {
             return Ok(BTreeMap::new());
         }
         let mut told = match &self.from {
-            From::KafkaGroup(other) => commits::committed(&self.cluster, other, Some(partitions)).await?,
+            StartFrom::KafkaGroup(other) => commits::committed(&self.cluster, other, Some(partitions)).await?,
             _ => BTreeMap::new(),
         };
         let own = match commits::committed(&self.cluster, &self.group, Some(partitions)).await {

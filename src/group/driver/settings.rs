@@ -15,7 +15,7 @@ pub struct GroupSettings {
     /// What it reads.
     pub topics: Topics,
     /// Where it begins in a partition of which the group knows nothing.
-    pub from: From,
+    pub from: StartFrom,
     /// A name that stays over restarts: what this member had waits for it.
     pub instance: Option<String>,
     /// Where this process runs, for people: see [`this_host`].
@@ -45,7 +45,7 @@ pub enum Topics {
 
 /// Where a group begins in a partition that it has no position for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum From {
+pub enum StartFrom {
     /// At the oldest record.
     Earliest,
     /// Behind the newest record.
