@@ -161,7 +161,9 @@ impl Mirror {
         let mut commits = BTreeMap::new();
         let mine = state.owned_by(me).chain(self.told.keys());
         for id in mine {
-            let Some(partition) = state.partitions.get(id) else { continue };
+            let Some(partition) = state.partitions.get(id) else {
+                continue;
+            };
             let (Some(next), Some(token)) = (partition.progress.next, partition.token) else {
                 continue;
             };
@@ -280,7 +282,12 @@ mod tests {
         assert_eq!(mirror.committed(0, Err(moved)), None);
         assert_eq!(mirror.next_wake(), Some(RETRY));
         let native = refused(ResponseError::UnknownMemberId);
-        assert!(mirror.committed(RETRY, Err(native)).unwrap().contains("members of its own"));
+        assert!(
+            mirror
+                .committed(RETRY, Err(native))
+                .unwrap()
+                .contains("members of its own")
+        );
         assert_eq!(mirror.next_wake(), None);
     }
 }

@@ -10,6 +10,7 @@ mod bad_input;
 mod bad_records;
 mod connections;
 mod faults;
+mod groupdriver;
 mod grouplog;
 mod interop;
 mod interrupt;

@@ -243,16 +243,14 @@ impl Task {
                     partition: partition.clone(),
                     token,
                 };
-                self.ready
-                    .extend(self.starting.follow(&partition, token, event));
+                self.ready.extend(self.starting.follow(&partition, token, event));
             }
             Action::Unpause { partition, token } => {
                 let event = Event::Unpause {
                     partition: partition.clone(),
                     token,
                 };
-                self.ready
-                    .extend(self.starting.follow(&partition, token, event));
+                self.ready.extend(self.starting.follow(&partition, token, event));
             }
             Action::Skip {
                 partition,
@@ -264,8 +262,7 @@ impl Task {
                     token,
                     offset,
                 };
-                self.ready
-                    .extend(self.starting.follow(&partition, token, event));
+                self.ready.extend(self.starting.follow(&partition, token, event));
             }
             Action::Drain { partition, token } => {
                 if self.starting.end(&partition, token) {
@@ -479,10 +476,7 @@ impl Task {
         let mono = clock::mono_millis();
         match view {
             Ok(view) => {
-                if let Err(failure) = self
-                    .topics
-                    .take(&view, &self.settings.topics, self.log.topic())
-                {
+                if let Err(failure) = self.topics.take(&view, &self.settings.topics, self.log.topic()) {
                     // It may have been read until now: a right that was taken away shows when it is read.
                     tracing::warn!("{}", anyhow::Error::new(failure));
                 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::reader::{Answer, Fault, LogRecord, Reader};
 use super::LogError;
+use super::reader::{Answer, Fault, LogRecord, Reader};
 use crate::broker::backoff::Backoff;
 use crate::clock;
 use crate::group::member::Lost;
