@@ -5,9 +5,11 @@
 //! - [`state`]: what they add up to: apply(state, position, record) → changes;
 //! - [`snapshot`]: a state in pieces of the log, and back;
 //! - [`assignment`]: who should own which partition;
+//! - [`history`]: the log told as a story;
 //! - [`rules`]: which rules are in force (all, but in tests).
 
 pub mod assignment;
+pub mod history;
 pub mod record;
 pub mod rules;
 pub mod snapshot;

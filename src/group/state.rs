@@ -269,7 +269,8 @@ impl State {
 
     /// The living members that subscribe to a topic, by id.
     pub fn subscribers<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a MemberId> + 'a {
-        let of = move |(id, member): (&'a MemberId, &'a MemberInfo)| member.topics.contains(topic).then_some(id);
+        let of =
+            move |(id, member): (&'a MemberId, &'a MemberInfo)| member.topics.contains(topic).then_some(id);
         self.members.iter().filter_map(of)
     }
 

@@ -10,6 +10,7 @@ mod bad_input;
 mod bad_records;
 mod connections;
 mod faults;
+mod groups;
 mod interop;
 mod interrupt;
 mod json;

@@ -8,7 +8,11 @@ impl State {
     /// Applies the record at a position of the log. Records have to come in the log's order.
     pub fn apply(&mut self, rules: Rules, at: Position, record: &Record) -> Applied {
         let _ = (rules, at, record);
-        Applied { held: false, void: None, changes: Vec::new() }
+        Applied {
+            held: false,
+            void: None,
+            changes: Vec::new(),
+        }
     }
 }
 

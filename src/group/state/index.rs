@@ -22,7 +22,10 @@ impl Index {
         self.owned.get(member).into_iter().flatten()
     }
 
-    pub(super) fn targeted<'a>(&'a self, member: &MemberId) -> impl Iterator<Item = &'a PartitionId> + use<'a> {
+    pub(super) fn targeted<'a>(
+        &'a self,
+        member: &MemberId,
+    ) -> impl Iterator<Item = &'a PartitionId> + use<'a> {
         self.targeted.get(member).into_iter().flatten()
     }
 }
