@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::record::{MemberId, PartitionId, Position, Token, Topics};
 use crate::progress::Progress;
+pub use apply::{MAX_DONE, MAX_DONE_OF_ALL, bound};
 use index::Index;
 
 /// How many removed ids are remembered.
