@@ -11,6 +11,7 @@ mod bad_records;
 mod connections;
 mod faults;
 mod groups;
+mod grouplog;
 mod interop;
 mod interrupt;
 mod json;
