@@ -256,7 +256,7 @@ fn moved(change: &Change) -> Option<&PartitionId> {
 /// The reset of these partitions, with the tokens that they have now: a hand-over in between does not matter, since the
 /// operator named where to, and not from where.
 fn record<'a>(state: &State, steps: impl Iterator<Item = &'a Step>, by: &str, why: &str) -> Record {
-    let seen = |partition| {
+    let seen = |partition: &PartitionId| {
         state
             .partitions
             .get(partition)
@@ -357,7 +357,7 @@ mod tests {
         };
         assert_eq!(seen(&state), Token::NONE);
         let now = state.partitions.entry(partition.clone()).or_default();
-        now.token = Token::from_number(7);
+        now.token = Token::try_from(7).ok();
         assert_eq!(seen(&state).number(), 7);
     }
 }

@@ -223,7 +223,7 @@ mod tests {
         let owned = PartitionState {
             target: Some(MemberId::random(2)),
             owner: Some(MemberId::random(1)),
-            token: Token::from_number(77),
+            token: Token::try_from(77).ok(),
             progress: Progress::at(40, -1),
             ..PartitionState::default()
         };
