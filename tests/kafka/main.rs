@@ -12,6 +12,7 @@ mod connections;
 mod faults;
 mod groupdriver;
 mod grouplog;
+mod groups;
 mod interop;
 mod interrupt;
 mod json;
