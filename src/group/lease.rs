@@ -129,6 +129,12 @@ impl Watch {
         self.find_first();
     }
 
+    /// Whether a member has been silent for its session.
+    pub(super) fn is_silent(&self, member: &MemberId, mono: u64) -> bool {
+        let seen = self.seen.get(member);
+        seen.is_some_and(|seen| mono >= seen.since + seen.session)
+    }
+
     /// When to ask for [the silent](Self::silent) next, if each is granted `more` milliseconds.
     pub(super) fn next(&self, more: u64) -> Option<u64> {
         (!self.seen.is_empty()).then(|| self.not_before + more)
@@ -202,7 +208,8 @@ mod tests {
         assert_eq!(watch.silent(2_100, 0, 500), []);
         assert_eq!(watch.silent(2_500, 0, 500).len(), 1);
         watch.heard(&fast, Position::new(0, 9), 2_000, 2_600);
-        assert_eq!(watch.next(0), Some(4_600));
+        assert_eq!(watch.silent(4_599, 0, 500), []);
+        assert_eq!(watch.silent(4_600, 0, 500).len(), 1);
     }
 
     #[test]

@@ -67,8 +67,8 @@ pub(super) struct Snapshots {
     due: Option<(u64, u64, u32)>,
     writing: Vec<Piece>,
     mark_of_writing: Position,
-    /// The log is not cut again before.
-    cut_at: u64,
+    /// Where the log was cut last, and when that is tried again if it has not come about.
+    cut: (i64, u64),
 }
 
 impl Snapshots {
@@ -232,7 +232,7 @@ impl Member {
         }
         let now = self.now.mono;
         let (since, again, tries) = *self.snapshots.due.get_or_insert((now, now, 0));
-        let turn = self.my_turn(self.settings.session / 2);
+        let turn = self.mark_turn();
         if turn.is_none_or(|turn| now < again.max(since + turn)) {
             return;
         }
@@ -241,6 +241,16 @@ impl Member {
         self.actions.push(Action::Append { id, payload });
         let again = now + self.backoff(tries);
         self.snapshots.due = Some((since, again, tries + 1));
+    }
+
+    /// Whoever did not finish its last snapshot lets others go first.
+    fn mark_turn(&self) -> Option<u64> {
+        let session = self.settings.session;
+        let last = self.snapshots.mark.map(|(mark, _)| mark.at);
+        let failed = last == Some(self.snapshots.mark_of_writing);
+        let finished = self.snapshots.complete.back().map(|complete| complete.mark) == last;
+        let aside = if failed && !finished { session } else { 0 };
+        Some(self.my_turn(session / 2)? + aside)
     }
 
     fn write_parts(&mut self) {
@@ -253,8 +263,9 @@ impl Member {
             if piece.id.is_some() && now < piece.again {
                 continue;
             }
-            let again = now + self.backoff(piece.tries);
-            let id = piece.id.unwrap_or_else(|| self.flights.next_id());
+            let (id, tries) = (piece.id, piece.tries);
+            let again = now + self.backoff(tries);
+            let id = id.unwrap_or_else(|| self.flights.next_id());
             let piece = &mut self.snapshots.writing[index];
             (piece.id, piece.again, piece.tries) = (Some(id), again, piece.tries + 1);
             let payload = piece.payload.clone();
@@ -279,14 +290,15 @@ impl Member {
         let all_voted = is_last && others.all(|(id, _)| snapshots.votes.contains_key(id));
         let patience = if all_voted { 0 } else { self.settings.session };
         let turn = self.my_turn(self.settings.session / 2)?;
-        Some((at, (last.since + patience + turn).max(snapshots.cut_at)))
+        let again = if snapshots.cut.0 == at { snapshots.cut.1 } else { 0 };
+        Some((at, (last.since + patience + turn).max(again)))
     }
 
     fn cut_log(&mut self) {
         if let Some((before, at)) = self.next_cut()
             && self.now.mono >= at
         {
-            self.snapshots.cut_at = self.now.mono + 6 * self.settings.session;
+            self.snapshots.cut = (before, self.now.mono + 6 * self.settings.session);
             self.actions.push(Action::Truncate { before });
         }
     }
@@ -295,7 +307,7 @@ impl Member {
         if !self.lives() {
             return None;
         }
-        let turn = self.my_turn(self.settings.session / 2);
+        let turn = self.mark_turn();
         let due = self.snapshots.due.zip(turn).map(|((since, again, _), turn)| again.max(since + turn));
         let parts = self.snapshots.writing.iter().take(WINDOW);
         let parts = parts.map(|piece| if piece.id.is_some() { piece.again } else { 0 }).min();
