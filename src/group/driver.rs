@@ -226,7 +226,11 @@ pub async fn start(
 ) -> Result<(Group, mpsc::Receiver<Event>), Failure> {
     let log = Log::open(&cluster, &settings.group, true).await?;
     for warning in log.warnings() {
-        tracing::warn!("topic {}, the log of group {}: {warning}", log.topic(), log.group());
+        tracing::warn!(
+            "topic {}, the log of group {}: {warning}",
+            log.topic(),
+            log.group()
+        );
     }
     let (begin, end) = log.bounds().await?;
     if begin == end && !settings.rebuild {
