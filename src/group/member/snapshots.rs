@@ -67,8 +67,8 @@ pub(super) struct Snapshots {
     due: Option<(u64, u64, u32)>,
     writing: Vec<Piece>,
     mark_of_writing: Position,
-    /// The log is not cut again before.
-    cut_at: u64,
+    /// Where the log was cut last, and when that is tried again if it has not come about.
+    cut: (i64, u64),
 }
 
 impl Snapshots {
@@ -290,14 +290,15 @@ impl Member {
         let all_voted = is_last && others.all(|(id, _)| snapshots.votes.contains_key(id));
         let patience = if all_voted { 0 } else { self.settings.session };
         let turn = self.my_turn(self.settings.session / 2)?;
-        Some((at, (last.since + patience + turn).max(snapshots.cut_at)))
+        let again = if snapshots.cut.0 == at { snapshots.cut.1 } else { 0 };
+        Some((at, (last.since + patience + turn).max(again)))
     }
 
     fn cut_log(&mut self) {
         if let Some((before, at)) = self.next_cut()
             && self.now.mono >= at
         {
-            self.snapshots.cut_at = self.now.mono + 6 * self.settings.session;
+            self.snapshots.cut = (before, self.now.mono + 6 * self.settings.session);
             self.actions.push(Action::Truncate { before });
         }
     }

@@ -225,6 +225,7 @@ fn nothing_is_read_or_done_after_left() {
 fn a_member_that_cannot_reach_the_log_leaves_all_the_same() {
     let mut world = World::with(2, 2);
     world.seats[1].writes = false;
+    world.seats[1].reads = false;
     world.run(1_500);
     let clock = world.clock();
     let since = world.now;

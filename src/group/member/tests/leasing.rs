@@ -8,7 +8,7 @@ use crate::group::record::Record;
 fn a_lease_runs_from_the_first_sending_once_the_record_was_read_back() {
     let mut world = World::with(1, 1);
     world.sit(settings());
-    world.run(20);
+    world.run(5);
     world.seats[1].reads = false;
     let sent = world.now;
     world.run(2_000);
@@ -27,7 +27,8 @@ fn one_record_is_on_its_way_with_the_same_bytes_until_it_is_read_back() {
     world.seats[1].reads = false;
     world.run(1_500);
     let since = world.now;
-    world.works_to(1, 1, 7);
+    let (_, number) = world.seats[1].started.keys().next().cloned().unwrap();
+    world.works_to(1, number, 7);
     world.run(4_000);
     let sent = world.seats[1].appended(since);
     let reports: Vec<&Record> = sent.iter().filter(|record| record.kind() == "report").collect();
