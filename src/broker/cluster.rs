@@ -34,6 +34,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub enum Lane {
     /// Fetch requests.
     Fetch,
+    /// Fetch requests for partitions that cannot wait for the answer to the one before.
+    Beside,
     /// All else.
     Other,
 }

@@ -4,6 +4,7 @@
 mod broker;
 mod consume;
 mod file;
+mod join;
 mod layers;
 mod offsets;
 mod produce;
@@ -15,9 +16,10 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use consume::{ConsumeSettings, Isolation};
+pub use consume::{AloneSettings, ConsumeSettings, Isolation, PrintSettings, Reading};
+pub use join::{JoinSettings, Topics};
 pub(crate) use layers::{Given, Origin};
-pub use offsets::Start;
+pub use offsets::{GroupStart, Start};
 pub use produce::{Batching, Cut, OwnedHeader, ProduceSettings};
 pub(crate) use table::{ROWS, Row, Secrecy, Unit};
 pub use topics::{AlterTopics, CreateTopics, TopicsAction, TopicsSettings};

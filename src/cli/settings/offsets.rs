@@ -1,4 +1,4 @@
-//! Where to start and to stop printing: kcat's `-o`, and times as RFC 3339 or relative to now. Pure.
+//! Where to start and to stop printing: kcat's `-o`, a group's `--from`, and times as RFC 3339 or relative to now. Pure.
 
 /// Where to start in each partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,46 @@ pub enum Start {
     Last(i64),
     /// At the first record whose timestamp is not earlier, in milliseconds since the epoch.
     Time(i64),
+}
+
+/// Where a group starts in a partition that it has no position for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupStart {
+    /// At the oldest record.
+    Earliest,
+    /// Behind the newest record.
+    Latest,
+    /// At the first record whose timestamp is not earlier, in milliseconds since the epoch.
+    Time(i64),
+    /// At what this group of Kafka's own has committed.
+    KafkaGroup(String),
+}
+
+/// Reads `--from`.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn from(text: &str, now_millis: i64) -> Result<GroupStart, String> {
+    match text {
+        "beginning" | "earliest" | "smallest" => return Ok(GroupStart::Earliest),
+        "end" | "latest" | "largest" => return Ok(GroupStart::Latest),
+        _ => {}
+    }
+    if let Some(group) = text.strip_prefix("kafka-group:") {
+        return if group.is_empty() {
+            Err("names no group: kafka-group:NAME".to_owned())
+        } else {
+            Ok(GroupStart::KafkaGroup(group.to_owned()))
+        };
+    }
+    let found = match text.strip_prefix("s@").or_else(|| text.strip_prefix('@')) {
+        Some(at) => time(at, now_millis),
+        None => relative(text, now_millis).or_else(|| rfc3339(text)),
+    };
+    found.map(GroupStart::Time).ok_or_else(|| {
+        "is no place to start at: earliest, latest, 2026-01-31T12:00:00Z, -1h, @MILLISECONDS or kafka-group:NAME"
+            .to_owned()
+    })
 }
 
 /// Reads all the values of `-o`: one start at most, and one `e@TIME` at most, which is the stop: the time, in
@@ -51,7 +91,7 @@ fn one(text: &str, now_millis: i64) -> Result<Start, String> {
     match text {
         "beginning" | "earliest" | "smallest" => return Ok(Start::Beginning),
         "end" | "latest" | "largest" => return Ok(Start::End),
-        "stored" => return Err("stored: only a consumer group stores offsets, and this is none".to_owned()),
+        "stored" => return Err("stored: only a group stores offsets: use -g NAME".to_owned()),
         _ => {}
     }
     // A number with a minus counts from the end; one with a unit as well is a time before now.
@@ -141,6 +181,24 @@ mod tests {
         assert_eq!(read(&["s@1", "e@2"], NOW), Ok((Start::Time(1), Some(2))));
         assert_eq!(read(&["e@-1m"], NOW), Ok((Start::Beginning, Some(NOW - 60_000))));
         assert_eq!(read(&[] as &[&str], NOW), Ok((Start::Beginning, None)));
+    }
+
+    #[test]
+    fn a_group_starts_at_an_end_a_time_or_another_groups_commits() {
+        for (text, expected) in [
+            ("earliest", GroupStart::Earliest),
+            ("latest", GroupStart::Latest),
+            ("-1h", GroupStart::Time(NOW - 3_600_000)),
+            ("@1234", GroupStart::Time(1234)),
+            ("s@1234", GroupStart::Time(1234)),
+            ("1970-01-01T00:00:01Z", GroupStart::Time(1000)),
+            ("kafka-group:old", GroupStart::KafkaGroup("old".to_owned())),
+        ] {
+            assert_eq!(from(text, NOW), Ok(expected), "{text}");
+        }
+        for wrong in ["", "middle", "42", "-10", "1h", "@", "@soon", "kafka-group:", "error"] {
+            assert!(from(wrong, NOW).is_err(), "{wrong}");
+        }
     }
 
     #[test]
