@@ -5,11 +5,14 @@ mod support;
 
 mod barnabas_bin;
 mod judge;
+mod member;
 
 mod bad_input;
 mod bad_records;
 mod connections;
 mod faults;
+mod group;
+mod group_faults;
 mod interop;
 mod interrupt;
 mod json;
