@@ -1,5 +1,8 @@
 //! The loop that joins driver, fetcher and handler.
 
+mod owned;
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::owned::Owned;
 use super::{Notice, Permit, Told, Work};
 use crate::broker::cluster::Cluster;
 use crate::broker::error::Error;
@@ -14,7 +18,6 @@ use crate::broker::metadata::PartitionId;
 use crate::broker::offsets;
 use crate::clock;
 use crate::fetch::cursor::Cursor;
-use crate::fetch::event::{Event as Fetch, FetchError, Fetched};
 use crate::fetch::fetcher::{Fetcher, Partitions};
 use crate::group::driver::{Event, Group};
 use crate::group::record::Token;
@@ -54,37 +57,6 @@ pub enum Ending {
     },
     /// A second signal.
     Interrupted,
-}
-
-/// A partition that is ours.
-struct Owned {
-    token: Token,
-    progress: Progress,
-    /// Progress that the driver does not know yet.
-    news: bool,
-    /// The tag of the cursor that fetches it.
-    fetching: Option<u64>,
-    permit: Permit,
-    /// What was finished above `next` when fetching began.
-    finished: Option<Arc<Progress>>,
-    /// Pieces of work that are with the handler.
-    at_work: usize,
-    /// By an operator.
-    paused: bool,
-    /// It is to be given back.
-    ending: bool,
-    /// It could not be read: not before then.
-    retry: Option<Instant>,
-    /// Its end when it was taken over, if that matters.
-    end: Option<i64>,
-}
-
-impl Owned {
-    fn is_at_end(&self) -> bool {
-        self.end
-            .zip(self.progress.next)
-            .is_some_and(|(end, next)| next >= end)
-    }
 }
 
 type End = (PartitionId, Token, Result<i64, Error>);
@@ -165,11 +137,7 @@ impl Joined {
                 },
                 room = self.work.reserve(), if !self.waiting.is_empty() && !self.idle => {
                     if let (Ok(room), Some(work)) = (room, self.waiting.pop_front()) {
-                        let id = (Arc::clone(&work.fetched.topic), work.fetched.partition);
-                        if let Some(owned) = self.owned.get_mut(&id) {
-                            owned.at_work += 1;
-                            room.send(work);
-                        }
+                        room.send(work);
                     }
                 }
                 event = self.fetcher.next(), if self.waiting.is_empty() => if let Some(event) = event {
@@ -206,6 +174,11 @@ impl Joined {
             } => self.start(partition, token, progress).await,
             Event::Pause { partition, token } => self.pause(&partition, token, true).await,
             Event::Unpause { partition, token } => self.pause(&partition, token, false).await,
+            Event::Skip {
+                partition,
+                token,
+                offset,
+            } => self.skip(&partition, token, offset).await,
             Event::Drain { partition, token } => self.give_back(&partition, token, false).await,
             Event::Cancel { partition, token } => self.give_back(&partition, token, true).await,
             Event::Ready { owned, total } => {
@@ -224,19 +197,7 @@ impl Joined {
             // The driver waits for the end of the old token; what is left of it here does not count.
             self.halt(&partition, true).await;
         }
-        let owned = Owned {
-            token,
-            progress,
-            news: false,
-            fetching: None,
-            permit: Permit::new(self.group.lease()),
-            finished: None,
-            at_work: 0,
-            paused: false,
-            ending: false,
-            retry: None,
-            end: None,
-        };
+        let owned = Owned::new(token, progress, Permit::new(self.group.lease()));
         self.owned.insert(partition.clone(), owned);
         self.settle(&partition).await;
     }
@@ -255,6 +216,15 @@ impl Joined {
             self.halt(id, false).await;
         }
         self.settle(id).await;
+    }
+
+    /// An operator took a record for finished. If the handler has it already, that makes no difference.
+    async fn skip(&mut self, id: &PartitionId, token: Token, offset: i64) {
+        if let Some(owned) = self.ours(id, token) {
+            owned.progress.finish(offset);
+            owned.news = true;
+            self.pass_on(id).await;
+        }
     }
 
     /// Ends the work on a partition; the driver hears of it when nothing runs any more.
@@ -277,9 +247,12 @@ impl Joined {
         } else {
             owned.permit.close();
         }
+        self.waiting.retain(|work| {
+            let other = work.fetched.partition != id.1 || work.fetched.topic != id.0;
+            owned.at_work -= usize::from(!other);
+            other
+        });
         if owned.fetching.take().is_some() {
-            self.waiting
-                .retain(|work| work.fetched.partition != id.1 || work.fetched.topic != id.0);
             self.partitions.remove(id.clone()).await;
         }
     }
@@ -359,107 +332,6 @@ impl Joined {
         for id in due {
             self.settle(&id).await;
         }
-    }
-
-    /// The partition's entry, if this comes from the cursor that fetches it.
-    fn fetching(&mut self, id: &PartitionId, tag: u64) -> Option<&mut Owned> {
-        self.owned
-            .get_mut(id)
-            .filter(|owned| owned.fetching == Some(tag))
-    }
-
-    async fn fetched(&mut self, event: Fetch, tell: &mut impl FnMut(Notice)) {
-        match event {
-            Fetch::Fetched(parts) => parts.into_iter().for_each(|part| self.records(part)),
-            Fetch::Moved {
-                topic,
-                partition,
-                tag,
-                from,
-                to,
-            } => {
-                let id = (topic, partition);
-                if self.fetching(&id, tag).is_none() {
-                    return;
-                }
-                if to > from {
-                    self.gone(id, from, to, tell).await;
-                } else {
-                    self.cut_back(id, from, to, tell).await;
-                }
-            }
-            Fetch::Recreated {
-                topic,
-                partition,
-                tag,
-                from,
-            } => {
-                let partition = (topic, partition);
-                // The driver sees it as well, and gives the new topic's partitions new tokens.
-                if self.fetching(&partition, tag).is_some() {
-                    tell(Notice::Recreated { partition, from });
-                }
-            }
-            Fetch::Failed {
-                topic,
-                partition,
-                tag,
-                error,
-            } => self.failed((topic, partition), tag, error, tell),
-        }
-    }
-
-    fn records(&mut self, fetched: Fetched) {
-        let id = (Arc::clone(&fetched.topic), fetched.partition);
-        let Some(owned) = self.fetching(&id, fetched.tag) else {
-            return;
-        };
-        let work = Work {
-            fetched,
-            token: owned.token,
-            permit: owned.permit.clone(),
-            finished: owned.finished.clone(),
-        };
-        self.waiting.push_back(work);
-    }
-
-    /// Offsets that fell off the source's start: the fetcher is behind them already.
-    async fn gone(&mut self, id: PartitionId, from: i64, to: i64, tell: &mut impl FnMut(Notice)) {
-        let Some(owned) = self.owned.get_mut(&id) else {
-            return;
-        };
-        owned.progress.done.insert_range(from..to);
-        owned.progress.normalise();
-        owned.news = true;
-        let token = owned.token;
-        self.group.gap(id.clone(), token, from..to).await;
-        self.pass_on(&id).await;
-        tell(Notice::Gone {
-            partition: id,
-            offsets: from..to,
-        });
-    }
-
-    /// The source was cut back: by an unclean election, or a topic of the same name that is younger than we know. A
-    /// reset through the log gives the partition a new token and position; until then it is not fetched.
-    async fn cut_back(&mut self, id: PartitionId, from: i64, to: i64, tell: &mut impl FnMut(Notice)) {
-        let Some(owned) = self.owned.get(&id) else { return };
-        let token = owned.token;
-        self.group.cut_back(id.clone(), token, to).await;
-        tell(Notice::CutBack {
-            partition: id,
-            from,
-            to,
-        });
-    }
-
-    fn failed(&mut self, id: PartitionId, tag: u64, error: FetchError, tell: &mut impl FnMut(Notice)) {
-        let Some(owned) = self.fetching(&id, tag) else {
-            return;
-        };
-        owned.fetching = None;
-        owned.retry = Some(clock::now() + RETRY);
-        tell(Notice::Unread { partition: id, error });
     }
 
     /// Takes in what the handler tells, all that is there, and passes each partition's progress on once.

@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use consume::{AloneSettings, ConsumeSettings, Isolation, PrintSettings, Reading};
-pub use join::{JoinSettings, Topics};
+pub use join::JoinSettings;
 pub(crate) use layers::{Given, Origin};
-pub use offsets::{GroupStart, Start};
+pub use offsets::Start;
 pub use produce::{Batching, Cut, OwnedHeader, ProduceSettings};
 pub(crate) use table::{ROWS, Row, Secrecy, Unit};
 pub use topics::{AlterTopics, CreateTopics, TopicsAction, TopicsSettings};

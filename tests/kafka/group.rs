@@ -12,7 +12,11 @@ use crate::support::{Finished, Kafka, Live, wait_for};
 /// A group's name that no other test has.
 pub(crate) fn group_name(name: &str) -> String {
     static GROUPS: AtomicU32 = AtomicU32::new(0);
-    format!("{name}-{}-{}", std::process::id(), GROUPS.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "{name}-{}-{}",
+        std::process::id(),
+        GROUPS.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Kafka's own tool for groups.
@@ -63,10 +67,16 @@ fn print_once(members: &[&Member], range: std::ops::Range<usize>) {
             .filter(|n| range.contains(n))
             .collect()
     };
-    wait_for("all is printed", LIMIT, || (numbers().len() >= range.len()).then_some(()));
+    wait_for("all is printed", LIMIT, || {
+        (numbers().len() >= range.len()).then_some(())
+    });
     let all = numbers();
     let distinct: BTreeSet<usize> = all.iter().copied().collect();
-    assert_eq!((distinct.len(), all.len()), (range.len(), range.len()), "lost or doubled");
+    assert_eq!(
+        (distinct.len(), all.len()),
+        (range.len(), range.len()),
+        "lost or doubled"
+    );
 }
 
 fn partition(line: &Line) -> i32 {
@@ -100,7 +110,11 @@ fn members_share_the_partitions_and_a_planned_join_and_leave_repeat_nothing() {
     let late = first.printed().split_off(300);
     assert!(late.iter().all(|line| !seconds.contains(&partition(line))));
     let ended = first.leaves();
-    assert!(ended.said.iter().all(|line| !line.contains("warning")), "{:?}", ended.said);
+    assert!(
+        ended.said.iter().all(|line| !line.contains("warning")),
+        "{:?}",
+        ended.said
+    );
     publish(kafka, &topic, 600..700);
     wait_for("the rest is printed", LIMIT, || {
         (ended.printed.len() + second.count() >= 700).then_some(())
@@ -112,7 +126,12 @@ fn members_share_the_partitions_and_a_planned_join_and_leave_repeat_nothing() {
     let mut third = Member::start(kafka, &group, &["-t", &topic, "-e"]);
     third.prints(10);
     let ended = third.finish();
-    assert_eq!((ended.code, ended.printed.len()), (Some(0), 10), "{:?}", ended.said);
+    assert_eq!(
+        (ended.code, ended.printed.len()),
+        (Some(0), 10),
+        "{:?}",
+        ended.said
+    );
 }
 
 #[test]
@@ -132,7 +151,11 @@ fn kafkas_own_tool_shows_what_was_committed_and_the_lag_within_2_s() {
         if seen == BTreeMap::from([(0, (3, 0)), (1, (0, 0))]) {
             break;
         }
-        assert!(began < Duration::from_secs(1), "{seen:?} {:?} after printing", printed.elapsed());
+        assert!(
+            began < Duration::from_secs(1),
+            "{seen:?} {:?} after printing",
+            printed.elapsed()
+        );
     }
     // Behind by what nobody prints.
     member.leaves();
@@ -146,11 +169,25 @@ fn a_new_group_starts_where_it_is_told_and_only_a_new_one() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = kafka.topic("starts", 1);
     let lines: String = (0..10)
-        .map(|n| format!("{{\"value\":\"{n}\",\"timestamp\":{}}}\n", 1_700_000_000_000_i64 + n * 1_000))
+        .map(|n| {
+            format!(
+                "{{\"value\":\"{n}\",\"timestamp\":{}}}\n",
+                1_700_000_000_000_i64 + n * 1_000
+            )
+        })
         .collect();
     produce(kafka, &topic, &["--format", "json"], lines.as_bytes()).success();
     let native = group_name("native");
-    let reset = ["--reset-offsets", "--group", &native, "--topic", &topic, "--to-offset", "7", "--execute"];
+    let reset = [
+        "--reset-offsets",
+        "--group",
+        &native,
+        "--topic",
+        &topic,
+        "--to-offset",
+        "7",
+        "--execute",
+    ];
     consumer_groups(kafka, &reset).success();
     let from_native = format!("kafka-group:{native}");
     for (from, first) in [
@@ -162,12 +199,27 @@ fn a_new_group_starts_where_it_is_told_and_only_a_new_one() {
     ] {
         let group = group_name("starts");
         let read = |from: &str| {
-            let args = ["consume", "-b", &kafka.bootstrap(), "-g", &group, "-t", &topic, "--from", from, "-e"];
+            let args = [
+                "consume",
+                "-b",
+                &kafka.bootstrap(),
+                "-g",
+                &group,
+                "-t",
+                &topic,
+                "--from",
+                from,
+                "-e",
+            ];
             barnabas(&args, b"").success()
         };
         let expected: String = (first..10).map(|n| format!("{n}\n")).collect();
         assert_eq!(read(from).text(), expected, "{from}");
-        assert_eq!(read("earliest").text(), "", "{from}: the group has a position already");
+        assert_eq!(
+            read("earliest").text(),
+            "",
+            "{from}: the group has a position already"
+        );
     }
 }
 
@@ -177,10 +229,30 @@ fn a_group_takes_over_from_a_native_one_of_the_same_name() {
     let topic = kafka.topic("taken", 1);
     produce(kafka, &topic, &[], b"0\n1\n2\n3\n4\n").success();
     let group = group_name("taken");
-    let reset = ["--reset-offsets", "--group", &group, "--topic", &topic, "--to-offset", "3", "--execute"];
+    let reset = [
+        "--reset-offsets",
+        "--group",
+        &group,
+        "--topic",
+        &topic,
+        "--to-offset",
+        "3",
+        "--execute",
+    ];
     consumer_groups(kafka, &reset).success();
     let from = format!("kafka-group:{group}");
-    let args = ["consume", "-b", &kafka.bootstrap(), "-g", &group, "-t", &topic, "--from", &from, "-e"];
+    let args = [
+        "consume",
+        "-b",
+        &kafka.bootstrap(),
+        "-g",
+        &group,
+        "-t",
+        &topic,
+        "--from",
+        &from,
+        "-e",
+    ];
     assert_eq!(barnabas(&args, b"").success().text(), "3\n4\n");
     assert_eq!(described(kafka, &group, &topic), BTreeMap::from([(0, (5, 0))]));
 }
@@ -191,19 +263,43 @@ fn partitions_and_topics_that_come_later_are_read_from_their_beginning() {
     let topic = kafka.topic("grows", 1);
     let group = group_name("grows");
     let regex = format!("{topic}(-more)?");
-    let mut member = Member::start(kafka, &group, &["--topics-regex", &regex, "--from", "latest", "-f", "%t %p %s\\n"]);
+    let mut member = Member::start(
+        kafka,
+        &group,
+        &["--topics-regex", &regex, "--from", "latest", "-f", "%t %p %s\\n"],
+    );
     assert_eq!(member.ready(), "1 of 1 partition");
     let bootstrap = kafka.bootstrap();
-    barnabas(&["topics", "alter", "-b", &bootstrap, &topic, "--partitions", "2", "--yes"], b"").success();
+    barnabas(
+        &[
+            "topics",
+            "alter",
+            "-b",
+            &bootstrap,
+            &topic,
+            "--partitions",
+            "2",
+            "--yes",
+        ],
+        b"",
+    )
+    .success();
     produce(kafka, &topic, &["-p", "1"], b"new partition\n").success();
     let more = format!("{topic}-more");
-    barnabas(&["topics", "create", "-b", &bootstrap, &more, "--partitions", "1"], b"").success();
+    barnabas(
+        &["topics", "create", "-b", &bootstrap, &more, "--partitions", "1"],
+        b"",
+    )
+    .success();
     produce(kafka, &more, &[], b"new topic\n").success();
     let began = barnabas::clock::now();
     let mut printed = member.prints(2);
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     printed.sort();
-    assert_eq!(printed, [format!("{topic} 1 new partition"), format!("{more} 0 new topic")]);
+    assert_eq!(
+        printed,
+        [format!("{topic} 1 new partition"), format!("{more} 0 new topic")]
+    );
     member.leaves();
 }
 
@@ -217,7 +313,11 @@ fn a_topic_made_anew_is_read_from_its_beginning() {
     member.prints(3);
     let bootstrap = kafka.bootstrap();
     barnabas(&["topics", "delete", "-b", &bootstrap, &topic, "--yes"], b"").success();
-    barnabas(&["topics", "create", "-b", &bootstrap, &topic, "--partitions", "1"], b"").success();
+    barnabas(
+        &["topics", "create", "-b", &bootstrap, &topic, "--partitions", "1"],
+        b"",
+    )
+    .success();
     produce(kafka, &topic, &[], b"new 1\nnew 2\n").success();
     assert_eq!(member.prints(5)[3..], ["0 0 new 1", "0 1 new 2"]);
     member.leaves();
@@ -229,7 +329,16 @@ fn a_reader_that_goes_away_ends_a_member_quietly_and_hands_over_at_once() {
     let topic = kafka.topic("closed", 2);
     let group = group_name("closed");
     let mut first = Live::start(command(&[
-        "consume", "-b", &kafka.bootstrap(), "-g", &group, "-t", &topic, "--session", "30s", "-q",
+        "consume",
+        "-b",
+        &kafka.bootstrap(),
+        "-g",
+        &group,
+        "-t",
+        &topic,
+        "--session",
+        "30s",
+        "-q",
     ]));
     publish(kafka, &topic, 0..10);
     assert_eq!(first.lines().next().len(), 1);

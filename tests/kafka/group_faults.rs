@@ -177,11 +177,14 @@ impl Group<'_> {
                 self.join();
             }
             Fault::Stop => {
+                let removed = self.removed();
                 self.living[0].signal("STOP");
                 // The others take over meanwhile.
                 thread::sleep(plan.stopped);
                 self.living[0].signal("CONT");
-                self.living[0].says("removed from group");
+                wait_for("it reads that it was removed", LIMIT, || {
+                    (self.removed() > removed).then_some(())
+                });
             }
             Fault::Leave => {
                 let leaver = self.living.remove(0);
@@ -242,9 +245,16 @@ fn judge(printed: &[Vec<Line>], count: usize) -> Vec<Instant> {
     let lost: Vec<_> = expected
         .filter(|(key, number)| !first.contains_key(&(key.as_str(), *number)))
         .collect();
-    assert!(lost.is_empty(), "{} are lost: {:?} …", lost.len(), &lost[..lost.len().min(5)]);
+    assert!(
+        lost.is_empty(),
+        "{} are lost: {:?} …",
+        lost.len(),
+        &lost[..lost.len().min(5)]
+    );
     for ((key, number), at) in &first {
-        let before = number.checked_sub(1).and_then(|before| first.get(&(*key, before)));
+        let before = number
+            .checked_sub(1)
+            .and_then(|before| first.get(&(*key, before)));
         assert!(
             before.is_none_or(|before| *before <= *at + READING),
             "{key} {number} was printed before its predecessor"

@@ -11,6 +11,7 @@ mod bad_input;
 mod bad_records;
 mod connections;
 mod faults;
+mod fetcher;
 mod group;
 mod group_faults;
 mod interop;

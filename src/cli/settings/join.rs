@@ -1,13 +1,15 @@
 //! `consume --group`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex_lite::Regex;
 
 use super::layers::Origin;
-use super::offsets::{self, GroupStart};
+use super::offsets;
 use super::produce::check_topic;
 use super::{Settings, Usage, values, wrong};
+use crate::group::driver::{StartFrom, Topics};
 
 /// What stands before a group's name in its log topic's.
 const LOG: &str = "barnabas.group.";
@@ -40,7 +42,7 @@ pub struct JoinSettings {
     /// What the group reads.
     pub topics: Topics,
     /// Where it starts in partitions that it has no position for.
-    pub from: GroupStart,
+    pub from: StartFrom,
     /// This member's name that stays over restarts.
     pub instance: Option<String>,
     /// Time between two commits of progress.
@@ -51,15 +53,6 @@ pub struct JoinSettings {
     pub drain: Duration,
     /// Whether to make a lost log anew.
     pub rebuild: bool,
-}
-
-/// What a group reads.
-#[derive(Debug, Clone)]
-pub enum Topics {
-    /// These; never empty.
-    Named(Vec<String>),
-    /// Those whose whole name matches.
-    Like(Regex),
 }
 
 impl Settings {
@@ -103,7 +96,7 @@ impl Settings {
             Regex::new(&format!("^(?:{text})$")).map_err(wrong)
         })?;
         match (named.is_empty(), like) {
-            (false, None) => Ok(Topics::Named(named)),
+            (false, None) => Ok(Topics::Named(named.into_iter().map(Arc::from).collect())),
             (true, Some(like)) => Ok(Topics::Like(like)),
             (false, Some(_)) => Err(self.wrong("topics-regex", "this and --topic exclude each other")),
             (true, None) => Err(Usage(

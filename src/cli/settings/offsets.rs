@@ -1,5 +1,7 @@
 //! Where to start and to stop printing: kcat's `-o`, a group's `--from`, and times as RFC 3339 or relative to now. Pure.
 
+use crate::group::driver::StartFrom;
+
 /// Where to start in each partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -15,41 +17,28 @@ pub enum Start {
     Time(i64),
 }
 
-/// Where a group starts in a partition that it has no position for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GroupStart {
-    /// At the oldest record.
-    Earliest,
-    /// Behind the newest record.
-    Latest,
-    /// At the first record whose timestamp is not earlier, in milliseconds since the epoch.
-    Time(i64),
-    /// At what this group of Kafka's own has committed.
-    KafkaGroup(String),
-}
-
 /// Reads `--from`.
 ///
 /// # Errors
 /// What would be right.
-pub(crate) fn from(text: &str, now_millis: i64) -> Result<GroupStart, String> {
+pub(crate) fn from(text: &str, now_millis: i64) -> Result<StartFrom, String> {
     match text {
-        "beginning" | "earliest" | "smallest" => return Ok(GroupStart::Earliest),
-        "end" | "latest" | "largest" => return Ok(GroupStart::Latest),
+        "beginning" | "earliest" | "smallest" => return Ok(StartFrom::Earliest),
+        "end" | "latest" | "largest" => return Ok(StartFrom::Latest),
         _ => {}
     }
     if let Some(group) = text.strip_prefix("kafka-group:") {
         return if group.is_empty() {
             Err("names no group: kafka-group:NAME".to_owned())
         } else {
-            Ok(GroupStart::KafkaGroup(group.to_owned()))
+            Ok(StartFrom::KafkaGroup(group.to_owned()))
         };
     }
     let found = match text.strip_prefix("s@").or_else(|| text.strip_prefix('@')) {
         Some(at) => time(at, now_millis),
         None => relative(text, now_millis).or_else(|| rfc3339(text)),
     };
-    found.map(GroupStart::Time).ok_or_else(|| {
+    found.map(StartFrom::Time).ok_or_else(|| {
         "is no place to start at: earliest, latest, 2026-01-31T12:00:00Z, -1h, @MILLISECONDS or kafka-group:NAME"
             .to_owned()
     })
@@ -186,13 +175,13 @@ mod tests {
     #[test]
     fn a_group_starts_at_an_end_a_time_or_another_groups_commits() {
         for (text, expected) in [
-            ("earliest", GroupStart::Earliest),
-            ("latest", GroupStart::Latest),
-            ("-1h", GroupStart::Time(NOW - 3_600_000)),
-            ("@1234", GroupStart::Time(1234)),
-            ("s@1234", GroupStart::Time(1234)),
-            ("1970-01-01T00:00:01Z", GroupStart::Time(1000)),
-            ("kafka-group:old", GroupStart::KafkaGroup("old".to_owned())),
+            ("earliest", StartFrom::Earliest),
+            ("latest", StartFrom::Latest),
+            ("-1h", StartFrom::Time(NOW - 3_600_000)),
+            ("@1234", StartFrom::Time(1234)),
+            ("s@1234", StartFrom::Time(1234)),
+            ("1970-01-01T00:00:01Z", StartFrom::Time(1000)),
+            ("kafka-group:old", StartFrom::KafkaGroup("old".to_owned())),
         ] {
             assert_eq!(from(text, NOW), Ok(expected), "{text}");
         }

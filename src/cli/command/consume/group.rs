@@ -2,6 +2,8 @@
 
 mod printing;
 
+use std::time::Duration;
+
 use anyhow::Context;
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,7 +13,7 @@ use crate::broker::cluster::Cluster;
 use crate::broker::metadata::PartitionId;
 use crate::cli::Exit;
 use crate::cli::output::{Output, plural};
-use crate::cli::settings::{GroupStart, JoinSettings, PrintSettings, Topics};
+use crate::cli::settings::{JoinSettings, PrintSettings};
 use crate::fetch::fetcher::Fetcher;
 use crate::group::driver::{self, GroupSettings};
 use crate::shutdown::Interrupts;
@@ -20,6 +22,9 @@ use crate::shutdown::Interrupts;
 const WORK: usize = 2;
 /// What the printing thread has told and nobody has heard yet.
 const TOLD: usize = 256;
+
+/// How long partitions are held back for a member with an instance name that went away.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Runs it.
 pub(super) async fn run(
@@ -51,8 +56,12 @@ pub(super) async fn run(
         .spawn(move || drop(finish.send(printing.run(to_print).map_err(super::at_output))))
         .context("cannot start a thread for printing")?;
     let joined = Joined::new((cluster, limits), member, fetcher, (work, told));
+    let mut gone = false;
     let ending = joined
-        .run(&mut interrupts, |notice| tell_people(output, &name, notice))
+        .run(&mut interrupts, |notice| {
+            gone |= matches!(notice, Notice::Gone { .. });
+            tell_people(output, &name, notice);
+        })
         .await;
     // It has ended, or is in the middle of a write that nobody reads: that is not waited for.
     let printed = match &ending {
@@ -61,6 +70,7 @@ pub(super) async fn run(
     };
     let exit = printed.transpose()?.unwrap_or(Exit::Done);
     match ending? {
+        Ending::Left { unread: 0 } if gone && exit == Exit::Done => Ok(Exit::Refused),
         Ending::Left { unread: 0 } => Ok(exit),
         Ending::Left { unread } => anyhow::bail!("{} could not be read", plural(number(unread), "partition")),
         Ending::GaveUp { held } => anyhow::bail!(
@@ -72,7 +82,20 @@ pub(super) async fn run(
 }
 
 fn settings(join: JoinSettings, limits: Limits) -> GroupSettings {
-    todo!()
+    GroupSettings {
+        group: join.group,
+        topics: join.topics,
+        from: join.from,
+        // As long as a restart may take; a member without a name is not waited for.
+        grace: GRACE,
+        instance: join.instance,
+        host: driver::this_host(),
+        session: join.session,
+        report: join.commit_interval,
+        drain: limits.drain,
+        read_committed: limits.read_committed,
+        rebuild: join.rebuild,
+    }
 }
 
 fn tell_people(output: &Output, group: &str, notice: Notice) {
