@@ -123,6 +123,8 @@ impl Joined {
         interrupts: &mut Interrupts,
         mut tell: impl FnMut(Notice),
     ) -> Result<Ending, crate::group::driver::Failure> {
+        // Room in it must not keep the rest from being changed.
+        let work = self.work.clone();
         loop {
             let retry = self.next_retry();
             tokio::select! {
@@ -135,7 +137,7 @@ impl Joined {
                     Some(told) => self.told(told).await,
                     None => self.handler_ended().await,
                 },
-                room = self.work.reserve(), if !self.waiting.is_empty() && !self.idle => {
+                room = work.reserve(), if !self.waiting.is_empty() && !self.idle => {
                     if let (Ok(room), Some(work)) = (room, self.waiting.pop_front()) {
                         room.send(work);
                     }

@@ -14,6 +14,8 @@ mod faults;
 mod fetcher;
 mod group;
 mod group_faults;
+mod groupdriver;
+mod grouplog;
 mod interop;
 mod interrupt;
 mod json;
