@@ -48,10 +48,12 @@ type Told = (Option<Entry>, Option<(PartitionId, Token)>);
 fn by_partition(entries: Vec<Entry>, released: Vec<(PartitionId, Token)>) -> impl Iterator<Item = Told> {
     let mut told: BTreeMap<PartitionId, Told> = BTreeMap::new();
     for entry in entries {
-        told.entry(entry.partition.clone()).or_default().0 = Some(entry);
+        let told = told.entry(entry.partition.clone()).or_default();
+        told.0 = Some(entry);
     }
     for release in released {
-        told.entry(release.0.clone()).or_default().1 = Some(release);
+        let told = told.entry(release.0.clone()).or_default();
+        told.1 = Some(release);
     }
     told.into_values()
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -128,7 +127,9 @@ pub(in crate::group) struct TopicId(#[serde(with = "topic_id")] pub(in crate::gr
 
 /// A topic's id as Kafka prints it: base64url without padding.
 pub(in crate::group) mod topic_id {
-    use super::{BASE64_URL_SAFE_NO_PAD, Deserialize, Deserializer, Engine as _, Serializer};
+    use base64::Engine as _;
+
+    use super::{BASE64_URL_SAFE_NO_PAD, Deserialize, Deserializer, Serializer};
 
     pub(in crate::group) fn serialize<S: Serializer>(id: &[u8; 16], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&BASE64_URL_SAFE_NO_PAD.encode(id))
@@ -161,7 +162,9 @@ pub(in crate::group) mod hash {
 
 /// Bytes as padded base64, as `base64 -d` reads it.
 pub(in crate::group) mod base64_bytes {
-    use super::{BASE64_STANDARD, Deserialize, Deserializer, Engine as _, Serializer};
+    use base64::Engine as _;
+
+    use super::{BASE64_STANDARD, Deserialize, Deserializer, Serializer};
 
     pub(in crate::group) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&BASE64_STANDARD.encode(bytes))
