@@ -45,8 +45,13 @@ impl FromStr for Marker {
     fn from_str(text: &str) -> Result<Self, NoMarker> {
         let mut words = text.split(' ');
         let (name, log, token) = (words.next(), words.next(), words.next());
-        let token = token.and_then(|token| token.parse().ok());
-        match (name, log, token.and_then(Token::from_number), words.next()) {
+        let token = token.and_then(|token| token.parse::<u64>().ok());
+        match (
+            name,
+            log,
+            token.and_then(|token| Token::try_from(token).ok()),
+            words.next(),
+        ) {
             (Some("barnabas"), Some(log), Some(token), None) => Ok(Self {
                 log: log.to_owned(),
                 token,
@@ -247,7 +252,7 @@ mod tests {
     fn a_marker_is_read_as_it_was_written() {
         let marker = Marker {
             log: "AAAA_-AAAAAAAAAAAAAAAA".to_owned(),
-            token: Token::from_number(1_234_567).unwrap(),
+            token: Token::try_from(1_234_567).unwrap(),
         };
         assert_eq!(marker.to_string(), "barnabas AAAA_-AAAAAAAAAAAAAAAA 1234567");
         assert_eq!(marker.to_string().parse(), Ok(marker));

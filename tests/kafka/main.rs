@@ -16,6 +16,7 @@ mod group;
 mod group_faults;
 mod groupdriver;
 mod grouplog;
+mod groups;
 mod interop;
 mod interrupt;
 mod json;

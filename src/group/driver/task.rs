@@ -559,13 +559,16 @@ impl Task {
                 self.appending.remove(&id);
                 let outcome = match result {
                     Ok(_) => Ok(()),
-                    Err(error) => self.not_written(error),
+                    Err(error) => {
+                        self.not_written(error);
+                        Err(AppendFailed)
+                    }
                 };
                 self.member.appended(now(), id, outcome);
             }
             Done::Reset(result) => {
                 if let Err(error) = result {
-                    drop(self.not_written(error));
+                    self.not_written(error);
                 }
             }
             Done::Found(found) => self.found(found),
@@ -596,7 +599,7 @@ impl Task {
     }
 
     /// A record was refused, or may not have been written. It will be tried again, unless a right is missing.
-    fn not_written(&mut self, error: Error) -> Result<(), AppendFailed> {
+    fn not_written(&mut self, error: Error) {
         if error.is_unauthorised() {
             self.fail(LogError::of_write(error, self.log.topic()).into());
         } else if error.retry() == Retry::No {
@@ -604,6 +607,5 @@ impl Task {
         } else {
             tracing::info!("writing to the group's log: {}", error.chain());
         }
-        Err(AppendFailed)
     }
 }

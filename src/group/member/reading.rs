@@ -251,7 +251,7 @@ impl Member {
         }
     }
 
-    fn speaks_too_little(&mut self) {
+    pub(super) fn speaks_too_little(&mut self) {
         let (group, level, speaks) = (&self.settings.group, self.state.level, self.settings.speaks);
         self.fatal(format!(
             "group {group} writes records of version {level}; this build speaks up to {speaks}: use a newer one"

@@ -263,8 +263,9 @@ impl Member {
             if piece.id.is_some() && now < piece.again {
                 continue;
             }
-            let again = now + self.backoff(piece.tries);
-            let id = piece.id.unwrap_or_else(|| self.flights.next_id());
+            let (id, tries) = (piece.id, piece.tries);
+            let again = now + self.backoff(tries);
+            let id = id.unwrap_or_else(|| self.flights.next_id());
             let piece = &mut self.snapshots.writing[index];
             (piece.id, piece.again, piece.tries) = (Some(id), again, piece.tries + 1);
             let payload = piece.payload.clone();
