@@ -111,9 +111,15 @@ impl Event {
                 parts.retain(|part| !is_of(&part.topic, part.partition));
                 (!parts.is_empty()).then_some(Self::Fetched(parts))
             }
-            Self::Moved { ref topic, partition, .. }
-            | Self::Recreated { ref topic, partition, .. }
-            | Self::Failed { ref topic, partition, .. } => (!is_of(topic, partition)).then_some(self),
+            Self::Moved {
+                ref topic, partition, ..
+            }
+            | Self::Recreated {
+                ref topic, partition, ..
+            }
+            | Self::Failed {
+                ref topic, partition, ..
+            } => (!is_of(topic, partition)).then_some(self),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! `BARNABAS_ROUNDS=10 cargo test --test kafka group_faults` goes ten times through all faults, with sessions of 10 s and
 //! members that stand still for 30 s; without it each fault comes once, with sessions of 3 s and 6 s.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -235,10 +236,9 @@ fn judge(printed: &[Vec<Line>], count: usize) -> Vec<Instant> {
     lines.sort_by_key(|line| line.at);
     for line in lines {
         let (_, key, number) = read(line);
-        if first.contains_key(&(key, number)) {
-            repeats.push(line.at);
-        } else {
-            first.insert((key, number), line.at);
+        match first.entry((key, number)) {
+            Entry::Occupied(_) => repeats.push(line.at),
+            Entry::Vacant(new) => drop(new.insert(line.at)),
         }
     }
     let expected = (0..count).map(|n| (format!("k{}", n % KEYS), n / KEYS));

@@ -320,7 +320,9 @@ fn allow(kafka: &Kafka, resource: [&str; 2], operations: &[&str]) {
     for operation in operations {
         args.extend(["--operation", operation]);
     }
-    kafka.java("org.apache.kafka.tools.AclCommand", &args, b"").success();
+    kafka
+        .java("org.apache.kafka.tools.AclCommand", &args, b"")
+        .success();
 }
 
 #[test]
@@ -335,7 +337,8 @@ fn a_member_without_rights_to_the_groups_log_says_so_and_one_with_them_works() {
     user("admin", "admin-secret")
         .run(&["produce", "-t", &topic], b"through\n")
         .success();
-    let member = || user("nobody", "nobody-secret").run(&["consume", "-q", "-t", &topic, "-g", &group, "-e"], b"");
+    let member =
+        || user("nobody", "nobody-secret").run(&["consume", "-q", "-t", &topic, "-g", &group, "-e"], b"");
     allow(kafka, ["--topic", &topic], &["Read", "Describe"]);
     let refused = member().code(1).says("not authorised").says(&log);
     assert_eq!(refused.text(), "");

@@ -10,9 +10,7 @@ use crate::fetch::event::{Event as Fetch, FetchError, Fetched};
 impl Joined {
     /// The partition's entry, if this comes from the cursor that fetches it.
     fn fetching(&mut self, id: &PartitionId, tag: u64) -> Option<&mut Owned> {
-        self.owned
-            .get_mut(id)
-            .filter(|owned| owned.fetching == Some(tag))
+        self.owned.get_mut(id).filter(|owned| owned.fetching == Some(tag))
     }
 
     pub(super) async fn fetched(&mut self, event: Fetch, tell: &mut impl FnMut(Notice)) {

@@ -20,7 +20,7 @@ Examples:
   barnabas consume -b localhost:9092 -t orders -o -1h            from an hour ago
   barnabas consume -b localhost:9092 -t orders -f '%p %o %k %s\\n' -c 5
   barnabas consume -b localhost:9092 -t orders -e -J | jq .payload
-  barnabas consume -b localhost:9092 -t orders -g billing        share the partitions with others of billing
+  barnabas consume -b localhost:9092 -t orders -g billing        share the partitions with others
   barnabas consume -b localhost:9092 -g audit --topics-regex 'orders\\..*' --from -1h")]
 pub(crate) struct ConsumeArgs {
     /// Topic to print; repeat or separate by commas for more [env: BARNABAS_TOPIC]

@@ -66,7 +66,10 @@ impl Settings {
                 let why = format!("is not a group's name: 1 to {longest} of a-z, A-Z, 0-9, . _ -");
                 self.wrong("group", &format!("\"{group}\" {why}"))
             })?;
-        for (name, instead) in [("partition", "a group assigns its partitions itself"), ("offset", "use --from")] {
+        for (name, instead) in [
+            ("partition", "a group assigns its partitions itself"),
+            ("offset", "use --from"),
+        ] {
             if self.given(name) {
                 return Err(self.wrong(name, &format!("this and --group exclude each other: {instead}")));
             }
@@ -145,7 +148,10 @@ mod tests {
     fn durations_have_limits() {
         let session = |text| within(text, LEAST_SESSION, MOST_SESSION);
         assert_eq!(session("2s"), Ok(Duration::from_secs(2)));
-        assert_eq!(session("1999ms"), Err("is not a duration from 2s to 30m".to_owned()));
+        assert_eq!(
+            session("1999ms"),
+            Err("is not a duration from 2s to 30m".to_owned())
+        );
         assert!(session("31m").is_err());
         assert!(session("10").is_err());
     }

@@ -185,7 +185,17 @@ mod tests {
         ] {
             assert_eq!(from(text, NOW), Ok(expected), "{text}");
         }
-        for wrong in ["", "middle", "42", "-10", "1h", "@", "@soon", "kafka-group:", "error"] {
+        for wrong in [
+            "",
+            "middle",
+            "42",
+            "-10",
+            "1h",
+            "@",
+            "@soon",
+            "kafka-group:",
+            "error",
+        ] {
             assert!(from(wrong, NOW).is_err(), "{wrong}");
         }
     }

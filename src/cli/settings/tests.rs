@@ -396,8 +396,14 @@ fn a_groups_settings_are_read_and_librdkafkas_names_taken() {
         panic!("a pattern was given")
     };
     // The whole name, and not `^a` or `b$`.
-    assert_eq!(["a", "b", "ab", "xb"].map(|name| like.is_match(name)), [true, true, false, false]);
-    assert_eq!((&*join.group, join.from, join.instance.as_deref()), ("g", StartFrom::Latest, Some("pod-0")));
+    assert_eq!(
+        ["a", "b", "ab", "xb"].map(|name| like.is_match(name)),
+        [true, true, false, false]
+    );
+    assert_eq!(
+        (&*join.group, join.from, join.instance.as_deref()),
+        ("g", StartFrom::Latest, Some("pod-0"))
+    );
     assert_eq!(join.session, Duration::from_secs(6));
     // A quarter of the session at most.
     assert_eq!(join.commit_interval, Duration::from_millis(1500));

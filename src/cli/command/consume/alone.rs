@@ -11,11 +11,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::sync::oneshot;
 
+use super::{Decoder, at_output};
 use crate::broker::cluster::{Cluster, Lane};
 use crate::broker::error;
 use crate::broker::metadata::{Metadata, PartitionId};
 use crate::broker::offsets::{self, OffsetQuery, Wanted};
-use super::{Decoder, at_output};
 use crate::cli::Exit;
 use crate::cli::format::{KeyFilter, Printer};
 use crate::cli::output::{Data, Output, plural};
@@ -280,7 +280,11 @@ impl Reading {
     fn print(&mut self, part: &Fetched) -> anyhow::Result<ControlFlow<()>> {
         let source = super::source(part);
         self.decoder.each(part, |record, _| {
-            if self.filter.as_ref().is_some_and(|filter| !filter.matches(record.key)) {
+            if self
+                .filter
+                .as_ref()
+                .is_some_and(|filter| !filter.matches(record.key))
+            {
                 return Ok(ControlFlow::Continue(()));
             }
             if self.stop.load(Ordering::Relaxed) {

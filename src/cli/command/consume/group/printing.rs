@@ -151,7 +151,10 @@ impl Sheet {
         begun.next = Some((record.offset + 1, epoch));
         let finished = work.finished.as_ref();
         if finished.is_some_and(|progress| progress.is_finished(record.offset))
-            || self.filter.as_ref().is_some_and(|filter| !filter.matches(record.key))
+            || self
+                .filter
+                .as_ref()
+                .is_some_and(|filter| !filter.matches(record.key))
         {
             return Ok(ControlFlow::Continue(()));
         }
@@ -188,22 +191,26 @@ impl Sheet {
         self.data.flush_all()?;
         let mut unfinished = None;
         for begun in self.begun.drain(..) {
-            let Begun {
-                partition, token, ..
-            } = &begun;
+            let Begun { partition, token, .. } = &begun;
             if let Some((next, epoch)) = begun.next {
                 let news = Progress::at(next, epoch);
-                tell(&self.told, Told::Progress {
-                    partition: partition.clone(),
-                    token: *token,
-                    news,
-                });
+                tell(
+                    &self.told,
+                    Told::Progress {
+                        partition: partition.clone(),
+                        token: *token,
+                        news,
+                    },
+                );
             }
             if begun.over {
-                tell(&self.told, Told::Over {
-                    partition: partition.clone(),
-                    token: *token,
-                });
+                tell(
+                    &self.told,
+                    Told::Over {
+                        partition: partition.clone(),
+                        token: *token,
+                    },
+                );
             } else {
                 unfinished = Some(begun);
             }
@@ -219,7 +226,8 @@ impl Sheet {
 
     /// Without a lease nothing may be written. It may come back; if not, the driver takes the permits away.
     fn wait_for_lease(&self) {
-        let may_go = |begun: &Begun| begun.text.is_empty() || begun.permit.is_void() || begun.permit.has_lease();
+        let may_go =
+            |begun: &Begun| begun.text.is_empty() || begun.permit.is_void() || begun.permit.has_lease();
         while !self.begun.iter().all(may_go) {
             std::thread::sleep(LEASE_POLL);
         }
