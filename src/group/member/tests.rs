@@ -211,11 +211,9 @@ impl World {
                     self.append_bytes(payload);
                 }
             }
-            Action::FindPosition { partition, token, .. } => {
-                if seat.finds {
-                    seat.member.found_position(&partition, token, 0, -1);
-                    seat.member.tick(clock);
-                }
+            Action::FindPosition { partition, token, .. } if seat.finds => {
+                seat.member.found_position(&partition, token, 0, -1);
+                seat.member.tick(clock);
             }
             Action::Start {
                 partition,
