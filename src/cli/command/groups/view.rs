@@ -204,7 +204,7 @@ mod tests {
 
     fn state() -> State {
         let mut state = State::default();
-        for (bits, instance) in [(1, Some("one")), (2, None)] {
+        for (bits, instance) in [(1_u32, Some("one")), (2, None)] {
             let at = Position::new(0, i64::from(bits));
             let info = MemberInfo {
                 instance: instance.map(str::to_owned),
@@ -218,7 +218,7 @@ mod tests {
             };
             state
                 .members
-                .insert(MemberId::random(bits.unsigned_abs().into()), info);
+                .insert(MemberId::random(bits.into()), info);
         }
         let owned = PartitionState {
             target: Some(MemberId::random(2)),
