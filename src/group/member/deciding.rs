@@ -31,6 +31,8 @@ pub(super) struct Deciding {
     first: Option<u64>,
     /// When the last one came.
     last: u64,
+    /// Whether that was an assignment.
+    covered: bool,
     /// The version that the last assignment was based on, and when it is written again.
     assigned: Option<(Position, Again)>,
     /// When the last assignment was read.
@@ -58,10 +60,14 @@ impl Deciding {
 
     /// The state's version is another one; `covered`: an assignment was read.
     pub(super) fn version_changed(&mut self, mono: u64, covered: bool) {
-        if covered {
+        // An assignment is looked at again, as it may not cover all; what comes after it counts from its own time.
+        if covered || self.covered {
             self.first = None;
+        }
+        if covered {
             self.read = Some(mono);
         }
+        self.covered = covered;
         self.changed(mono);
     }
 
