@@ -13,6 +13,8 @@ mod ready;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+pub use arrival::Batch;
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -63,6 +65,10 @@ pub struct Core<B> {
     starved: VecDeque<EntryId>,
     /// Partitions whose fetching has stopped at a bound.
     stops: VecDeque<Claim>,
+    /// Partitions that drain.
+    ending: Vec<Claim>,
+    /// When expiring records are looked for next.
+    expire_at: u64,
     /// Dead letters to be written.
     letters: VecDeque<EntryId>,
     successes: Successes,
@@ -158,6 +164,8 @@ impl<B: Clone> Core<B> {
             todo: VecDeque::new(),
             starved: VecDeque::new(),
             stops: VecDeque::new(),
+            ending: Vec::new(),
+            expire_at: u64::MAX,
             letters: VecDeque::new(),
             successes: Successes::default(),
             breaker: Breaker::default(),
@@ -233,6 +241,9 @@ impl<B: Clone> Core<B> {
             suspect: None,
             broken: (-1, 0),
         };
+        if stream.expires() {
+            self.expire_at = now.mono;
+        }
         self.streams.insert(claim, stream);
         self.share_limits();
         claim
@@ -378,13 +389,10 @@ impl<B: Clone> Core<B> {
         } else {
             None
         };
-        let streams = self.streams.values().flat_map(|stream| {
-            let watched = stream.expires() && !stream.entries.is_empty();
-            let expiry = watched.then_some(stream.expiry_at);
-            let letters = stream.cancelled.filter(|at| *at > now.mono);
-            expiry.into_iter().chain(letters)
-        });
-        streams.chain(due).chain(start).min()
+        let ending = self.ending.iter().filter_map(|claim| self.streams.get(claim)?.cancelled);
+        let ending = ending.filter(|at| *at > now.mono);
+        let expiry = (self.expire_at < u64::MAX && !self.lanes.is_empty()).then_some(self.expire_at);
+        ending.chain(due).chain(start).chain(expiry).min()
     }
 
     /// Looks at what may have become ready, until nothing more follows from it.

@@ -58,11 +58,7 @@ impl Slots {
 
     /// Slots that there are.
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "between 1 and 2^32, as Concurrency says"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "between 1 and 2^32, as Concurrency says")]
     pub fn limit(&self) -> u32 {
         self.ramp.map_or(self.most, |ramp| ramp.min(self.most)).max(1.0) as u32
     }
@@ -165,12 +161,7 @@ impl Rate {
     }
 
     /// When the next start is allowed, if it is not now: milliseconds of the monotonic clock.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "spans of time that fit by far; a start a day late is none too many"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "spans of time that fit by far")]
     pub fn wait(&mut self, now: Now) -> Option<u64> {
         let rate = self.per_second?;
         let passed = now.mono.saturating_sub(self.at) as f64 / 1_000.0;

@@ -197,7 +197,9 @@ impl<B: Clone> Core<B> {
     fn stop(&mut self, claim: Claim) {
         if let Some(stream) = self.streams.get_mut(&claim) {
             stream.stopped = true;
-            self.stops.push_back(claim);
+            if !self.stops.contains(&claim) {
+                self.stops.push_back(claim);
+            }
             self.actions.push(Action::Pause { claim });
         }
     }

@@ -17,6 +17,7 @@ impl<B: Clone> Core<B> {
     pub fn drain(&mut self, claim: Claim) {
         let Some(stream) = self.streams.get_mut(&claim) else { return };
         if !std::mem::replace(&mut stream.draining, true) {
+            self.ending.push(claim);
             self.actions.push(Action::Pause { claim });
         }
     }
@@ -42,14 +43,13 @@ impl<B: Clone> Core<B> {
 
     /// Tells which partitions have nothing more in flight.
     pub(super) fn end(&mut self, now: Now) {
-        let draining = self.streams.iter().filter(|(_, stream)| stream.draining && stream.running == 0);
-        let ended: Vec<Claim> = draining
-            .filter(|(_, stream)| {
-                let given_up = stream.cancelled.is_some_and(|until| until <= now.mono);
-                given_up && self.rules.has(Rule::DrainEnds) || !self.has_letters(stream)
-            })
-            .map(|(claim, _)| *claim)
-            .collect();
+        let over = |claim: &Claim| {
+            let Some(stream) = self.streams.get(claim) else { return true };
+            let given_up = stream.cancelled.is_some_and(|until| until <= now.mono);
+            stream.running == 0 && (given_up && self.rules.has(Rule::DrainEnds) || !self.has_letters(stream))
+        };
+        let (ended, ending): (Vec<_>, Vec<_>) = self.ending.iter().copied().partition(over);
+        self.ending = ending;
         for claim in ended {
             self.forget(claim);
         }

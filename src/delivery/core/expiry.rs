@@ -42,6 +42,7 @@ impl<B: Clone> Core<B> {
     pub fn edge(&mut self, claim: Claim, held: i64, all: i64) {
         if let Some(stream) = self.streams.get_mut(&claim) {
             stream.edge = (held, all);
+            self.expire_at = 0;
         }
     }
 
@@ -49,20 +50,27 @@ impl<B: Clone> Core<B> {
     pub fn retention(&mut self, claim: Claim, retention: Option<u64>) {
         if let Some(stream) = self.streams.get_mut(&claim) {
             stream.retention = retention;
+            self.expire_at = 0;
         }
     }
 
     /// Looks at all partitions for which it is time.
     pub(super) fn expire(&mut self, now: Now) {
-        if !self.rules.has(Rule::Expire) {
+        if self.expire_at > now.mono || !self.rules.has(Rule::Expire) {
             return;
         }
+        self.expire_at = u64::MAX;
         let mut heads: Vec<(LaneKey, EntryId)> = Vec::new();
         for stream in self.streams.values_mut() {
-            if !stream.expires() || stream.expiry_at > now.mono || stream.is_over() {
+            if !stream.expires() || stream.is_over() {
+                continue;
+            }
+            if stream.expiry_at > now.mono {
+                self.expire_at = self.expire_at.min(stream.expiry_at);
                 continue;
             }
             stream.expiry_at = now.mono + stream.look_every();
+            self.expire_at = self.expire_at.min(stream.expiry_at);
             for id in stream.entries.values() {
                 if !self.lanes.is_head(*id) {
                     continue;
@@ -85,7 +93,7 @@ impl<B: Clone> Core<B> {
         };
         while let Some(id) = next {
             next = self.lanes.behind(id);
-            let Some(entry) = self.lanes.get_mut(id) else { return };
+            let Some(entry) = self.lanes.get(id) else { return };
             let Some(stream) = self.streams.get(&entry.claim) else { return };
             match entry.stage {
                 Stage::Dead(_) => continue,

@@ -184,7 +184,7 @@ impl<B: Clone> Core<B> {
                     self.lanes.get(*id).is_some_and(|entry| matches!(entry.stage, Stage::Ready(_)))
                 })
             };
-            return streams.filter_map(first).next();
+            return { streams }.find_map(first);
         }
         let ready = streams.flat_map(|stream| {
             // Of those never tried the oldest is enough.
@@ -202,7 +202,10 @@ impl<B: Clone> Core<B> {
         let number = self.count();
         let Some(entry) = self.lanes.get_mut(id) else { return };
         let Some(stream) = self.streams.get_mut(&entry.claim) else { return };
-        let Some(body) = entry.body.clone() else { return };
+        let Some(body) = entry.body.clone() else {
+            self.todo.push_back(id);
+            return;
+        };
         let tries = entry.tries.tries;
         let kind = if tries > 0 { Kind::Again } else { Kind::Fresh };
         let deadline = now.mono + self.settings.timeout;
