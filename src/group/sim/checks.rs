@@ -5,8 +5,10 @@
 //! - S3: a member that has read what another has read has the same state, from the log's start or from a snapshot;
 //! - S4: a void record changes nothing;
 //! - S5: a logical record takes effect once, however often it was sent.
+//!
+//! S1 (and S6, that nothing is repeated behind a later record of its key) are checked where handlers start.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use super::log::{Logged, Logical};
@@ -31,8 +33,6 @@ struct Shadow {
     base: i64,
     /// What counts was finished under this token or a later one.
     since: Option<Token>,
-    /// Operators took these as finished.
-    skipped: BTreeSet<i64>,
 }
 
 /// What an append did.
@@ -56,6 +56,8 @@ pub(super) struct Checks {
     stride: i64,
     effective: BTreeSet<Logical>,
     completed: HashMap<Work, Token>,
+    /// What operators took for finished, in a piece of the log that was lost since too.
+    skipped: HashSet<Work>,
     /// How often a handler was started for an offset.
     pub(super) starts: HashMap<Work, u32>,
     /// The highest token that a handler, or a store behind it, has seen.
@@ -73,6 +75,7 @@ impl Checks {
             stride,
             effective: BTreeSet::new(),
             completed: HashMap::new(),
+            skipped: HashSet::new(),
             starts: HashMap::new(),
             tokens: BTreeMap::new(),
         }
@@ -158,7 +161,7 @@ impl Checks {
         };
         let offset = usize::try_from(logged.offset).unwrap_or(0);
         let same = log.get(offset).is_some_and(|there| Rc::ptr_eq(there, logged));
-        if !same || !member.is_ready() || member.state().hash() == *expected {
+        if !same || member.state().level == 0 || member.state().hash() == *expected {
             return Ok(());
         }
         Err(Violation(format!(
@@ -167,11 +170,17 @@ impl Checks {
         )))
     }
 
+    /// Whether an operator took that offset for finished.
+    pub(super) fn was_skipped(&self, topic: [u8; 16], partition: &PartitionId, offset: i64) -> bool {
+        self.skipped.contains(&(topic, partition.1, offset))
+    }
+
     /// The log lost its tail: the replica is what the rest adds up to.
     pub(super) fn replay(&mut self, log: &[Rc<Logged>]) -> Checked {
         let fresh = Self::new(self.rules, self.stride);
         let old = std::mem::replace(self, fresh);
         self.completed = old.completed;
+        self.skipped.extend(old.skipped);
         self.starts = old.starts;
         self.tokens = old.tokens;
         for logged in log {
@@ -212,9 +221,9 @@ impl Checks {
             if now.token < shadow.token {
                 return Err(at(partition, "S1b its token went back"));
             }
-            operator(record, partition, own, shadow);
+            operator(record, partition, own, shadow, &mut self.skipped);
             if now.progress.next != shadow.progress.next || now.progress.done != shadow.progress.done {
-                covered(partition, now, shadow, &self.completed)?;
+                covered(partition, now, shadow, &self.completed, &self.skipped)?;
                 shadow.progress.next = now.progress.next;
                 shadow.progress.done = now.progress.done.clone();
             }
@@ -225,7 +234,13 @@ impl Checks {
 }
 
 /// What an operator's record changes in what counts as finished.
-fn operator(record: &Record, partition: &PartitionId, own: Token, shadow: &mut Shadow) {
+fn operator(
+    record: &Record,
+    partition: &PartitionId,
+    own: Token,
+    shadow: &mut Shadow,
+    skips: &mut HashSet<Work>,
+) {
     match record {
         Record::Reset { partitions, .. } => {
             let Some((_, to, seen)) = partitions.iter().find(|(reset, ..)| reset == partition) else {
@@ -238,7 +253,6 @@ fn operator(record: &Record, partition: &PartitionId, own: Token, shadow: &mut S
                 };
                 shadow.base = to.unwrap_or(0);
                 shadow.since = Some(own);
-                shadow.skipped.clear();
             }
         }
         Record::Skip {
@@ -246,7 +260,7 @@ fn operator(record: &Record, partition: &PartitionId, own: Token, shadow: &mut S
             offset,
             ..
         } if skipped == partition => {
-            shadow.skipped.insert(*offset);
+            skips.insert((shadow.topic, partition.1, *offset));
         }
         _ => {}
     }
@@ -258,6 +272,7 @@ fn covered(
     now: &PartitionState,
     shadow: &mut Shadow,
     completed: &HashMap<Work, Token>,
+    skipped: &HashSet<Work>,
 ) -> Checked {
     let Some(next) = now.progress.next else {
         return Err(at(partition, "S2 its progress is gone"));
@@ -277,10 +292,11 @@ fn covered(
     }
     let above = now.progress.done.iter().flat_map(|(start, end)| start..end);
     for offset in (before..next).chain(above) {
-        if offset < shadow.base || shadow.progress.done.contains(offset) || shadow.skipped.contains(&offset) {
+        let work = (shadow.topic, partition.1, offset);
+        if offset < shadow.base || shadow.progress.done.contains(offset) || skipped.contains(&work) {
             continue;
         }
-        let token = completed.get(&(shadow.topic, partition.1, offset)).copied();
+        let token = completed.get(&work).copied();
         if token.is_none() || token < shadow.since {
             return Err(at(
                 partition,

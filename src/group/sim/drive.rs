@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use super::log::{Fetched, Sent};
 use super::options::Options;
-use super::process::Subscription;
+use super::process::{Process, Subscription};
 use super::world::{Checked, Event, Violation, World, tell};
-use crate::group::member::{Action, AppendId, Lost, Member, MemberSettings};
+use crate::group::member::{Action, AppendFailed, AppendId, Lost, Member, MemberSettings, Now};
 use crate::group::record::Record;
+use crate::group::rules::Rule;
 
 /// Records per fetch; a slow reader gets fewer.
 const FETCH_RECORDS: usize = 200;
@@ -34,6 +35,7 @@ impl World {
         };
         let seed = self.dice.draw();
         self.serial += 1;
+        let unix = self.unix();
         let process = &mut self.processes[slot];
         process.generation += 1;
         process.serial = self.serial;
@@ -44,14 +46,15 @@ impl World {
         process.subscription = subscription;
         process.leaving = false;
         process.joined = false;
+        process.ready = false;
         process.next = self.log.start();
         process.last_epoch = None;
         process.waiting = None;
         process.wake = 0;
         process.seen.clear();
         process.worker = super::worker::Worker::default();
-        let settings = settings(&self.options, slot, process.instance.clone(), session);
-        let now = process.now(self.now, self.rules.has(crate::group::rules::Rule::BootClock));
+        let settings = settings(&self.options, slot, process, unix);
+        let now = process.now(self.now, self.rules.has(Rule::BootClock));
         process.member = Some(Member::new(settings, seed, self.rules, now));
         tell!(
             self,
@@ -77,11 +80,12 @@ impl World {
     pub(super) fn with_member(
         &mut self,
         slot: usize,
-        what: impl FnOnce(&mut Member, crate::group::lease::Now),
+        what: impl FnOnce(&mut Member, Now),
     ) -> Checked {
         let now = self.processes[slot].now(self.now, self.counts_suspend());
         if let Some(member) = &mut self.processes[slot].member {
             what(member, now);
+            member.tick(now);
         }
         self.act(slot)
     }
@@ -91,7 +95,7 @@ impl World {
             return Ok(()); // another one was set since
         }
         self.processes[slot].wake = 0;
-        self.with_member(slot, Member::tick)
+        self.with_member(slot, |_, _| ())
     }
 
     fn act(&mut self, slot: usize) -> Checked {
@@ -150,6 +154,7 @@ impl World {
             Action::Joined { member } => {
                 tell!(self, "slot {slot} is in as {member}");
                 self.processes[slot].joined = true;
+                self.processes[slot].ready = false;
             }
             Action::Removed { why } => {
                 tell!(self, "slot {slot} was removed: {why}");
@@ -165,7 +170,12 @@ impl World {
             }
             Action::Fatal(why) => return Err(Violation(format!("L3 slot {slot} gives up: {why}"))),
             Action::Warn(text) => tell!(self, "slot {slot} warns: {text}"),
-            Action::Ready => {}
+            Action::Ready => self.processes[slot].ready = true,
+            Action::Skip { partition, token, offset } => {
+                if let Some(run) = self.processes[slot].worker.run(&partition, token) {
+                    run.skip(offset);
+                }
+            }
         }
         Ok(())
     }
@@ -192,7 +202,7 @@ impl World {
     }
 
     pub(super) fn acknowledged(&mut self, slot: usize, id: AppendId, ok: bool) -> Checked {
-        let result = if ok { Ok(()) } else { Err(()) };
+        let result = if ok { Ok(()) } else { Err(AppendFailed) };
         self.with_member(slot, |member, now| member.appended(now, id, result))
     }
 
@@ -271,6 +281,7 @@ impl World {
         self.after(slot, again, Event::Fetch);
         let (lost, start) = match fetched {
             Fetched::Records { records, start, end } => {
+                let now = self.processes[slot].now(self.now, self.counts_suspend());
                 for record in records {
                     let process = &mut self.processes[slot];
                     process.next = record.offset + 1;
@@ -306,25 +317,20 @@ impl World {
 }
 
 /// A member's settings.
-pub(super) fn settings(
-    options: &Options,
-    slot: usize,
-    instance: Option<String>,
-    session: u64,
-) -> MemberSettings {
+fn settings(options: &Options, slot: usize, process: &Process, unix: i64) -> MemberSettings {
     let mut settings = MemberSettings {
-        group: "sim".to_owned(),
-        instance,
-        host: format!("host-{slot}"),
-        session,
+        instance: process.instance.clone(),
         drain: options.ms(300),
-        cancel: session / 20,
         grace: options.ms(1500),
-        speaks: 1,
-        ..MemberSettings::default()
+        pattern: process.subscription == Subscription::Pattern,
+        unix_micros: unix.unsigned_abs() * 1000,
+        ..MemberSettings::new("sim", &format!("host-{slot}"), process.session)
     };
     if let Some(bytes) = options.mark_bytes {
-        settings.mark_bytes = bytes;
+        settings.snapshot_bytes = bytes;
+    }
+    if let Some(bytes) = options.done_bytes {
+        settings.done_bytes = bytes;
     }
     settings
 }

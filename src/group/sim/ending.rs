@@ -47,6 +47,11 @@ impl World {
                 return fail("L3 a healthy process is not in the group".to_owned());
             }
         }
+        if let Some(slot) = (0..self.processes.len())
+            .find(|slot| self.processes[*slot].is_healthy() && !self.processes[*slot].ready)
+        {
+            return fail(format!("L1 slot {slot} does not become ready"));
+        }
         for (partition, there) in &self.checks.oracle.partitions {
             self.check_partition(base, partition, there)?;
         }

@@ -122,11 +122,11 @@ impl World {
             progress = Some(run.progress.clone());
             worker.runs.remove(partition);
         }
-        self.with_member(slot, |member, now| {
+        self.with_member(slot, |member, _| {
             if let Some(progress) = progress {
                 member.progress(partition, token, progress);
             }
-            member.ended(now, partition, token);
+            member.ended(partition, token);
         })
     }
 
@@ -168,15 +168,15 @@ impl World {
         }
         let partitions: Vec<PartitionId> = self.processes[slot].worker.runs.keys().cloned().collect();
         for partition in partitions {
-            self.choose(slot, &partition);
+            self.choose(slot, &partition)?;
         }
         Ok(())
     }
 
     /// Checks that handlers may start, and lets them start a moment later: a pause may fall in between.
-    fn choose(&mut self, slot: usize, partition: &PartitionId) {
+    fn choose(&mut self, slot: usize, partition: &PartitionId) -> Checked {
         if !self.may_start(slot) {
-            return;
+            return Ok(());
         }
         let unix = self.unix();
         let Some(run) = self.processes[slot].worker.runs.get(partition) else {
@@ -189,6 +189,7 @@ impl World {
         while let Some(offset) = (self.processes[slot].worker.run(partition, token))
             .and_then(|run| run.choose(end, self.options.parallel, unix))
         {
+            self.in_key_order(slot, partition, token, offset)?;
             let delay = self.dice.between(0, 2);
             self.after(slot, delay, Event::StartHandler(partition.clone(), token, offset));
             if self.faulty && self.options.scenario.is_random() && self.dice.per_mille(1) {
@@ -196,6 +197,20 @@ impl World {
                 let suspend = self.dice.per_mille(300);
                 self.pause(slot, length, suspend);
             }
+        }
+        Ok(())
+    }
+
+    /// S6: nothing is repeated behind a later record of its key.
+    fn in_key_order(&mut self, slot: usize, partition: &PartitionId, token: Token, offset: i64) -> Checked {
+        let Some(run) = self.processes[slot].worker.run(partition, token) else { return Ok(()) };
+        let topic = run.topic;
+        match run.overtaken_by(offset).find(|later| !self.checks.was_skipped(topic, partition, *later)) {
+            Some(later) => Err(Violation(format!(
+                "S6 {}-{} handles {offset} (again) after {later} of the same key",
+                partition.0, partition.1
+            ))),
+            None => Ok(()),
         }
     }
 

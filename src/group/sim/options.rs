@@ -56,8 +56,10 @@ pub(super) struct Options {
     pub(super) deaf_at: Option<u64>,
     /// When the faults end.
     pub(super) calm_at: u64,
+    /// The most bytes of `done` in a report, where it is not what it is outside of tests.
+    pub(super) done_bytes: Option<usize>,
     /// The least distance of two marks, in bytes, where it is not what it is outside of tests.
-    pub(super) mark_bytes: Option<u64>,
+    pub(super) mark_bytes: Option<usize>,
     /// Whether deleting from the log is allowed.
     pub(super) deletes: bool,
 }
@@ -78,11 +80,12 @@ impl Options {
             latest: dice.per_mille(300),
             first_end: i64::try_from(dice.below(60)).unwrap_or(0),
             rate: session / 20,
-            parallel: 2,
+            parallel: if dice.per_mille(300) { 4 } else { 2 },
             retries: if random { 20 } else { 0 },
             deaf_at: (random && processes > 2 && dice.per_mille(100)).then(|| dice.between(2, 8) * session),
             // The longer runs see more snapshots.
             calm_at: session * if dice.per_mille(200) { 25 } else { 9 },
+            done_bytes: dice.per_mille(250).then_some(2),
             mark_bytes: Some(4096),
             deletes: dice.per_mille(900),
         }

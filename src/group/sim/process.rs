@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::worker::Worker;
-use crate::group::lease::Now;
-use crate::group::member::Member;
+use crate::group::member::{Member, Now};
 use crate::group::record::TopicInfo;
 
 /// The clocks read this when the world begins.
@@ -44,6 +43,7 @@ pub(super) struct Process {
     pub(super) defects: Defects,
     pub(super) leaving: bool,
     pub(super) joined: bool,
+    pub(super) ready: bool,
     // clocks
     /// Its clock's speed, millionths.
     pub(super) speed: u64,
@@ -78,6 +78,7 @@ impl Process {
             defects: Defects::default(),
             leaving: false,
             joined: false,
+            ready: false,
             speed: 1_000_000,
             paused_until: 0,
             last_pause_end: 0,

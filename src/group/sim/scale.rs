@@ -4,10 +4,9 @@ use super::checks::Checks;
 use super::dice::Dice;
 use super::log::Fetched;
 use super::options::{Options, Scenario};
-use super::process::Process;
+use super::process::{Process, Subscription};
 use super::world::{Event, World};
-use crate::group::lease::Now;
-use crate::group::member::Member;
+use crate::group::member::{Member, MemberSettings, Now};
 use crate::group::record::Record;
 use crate::group::rules::Rules;
 
@@ -20,6 +19,7 @@ fn large(members: usize, session: u64, spread: u64, rate: u64) -> World {
         partitions: vec![i32::try_from(10 * members).unwrap()],
         rate,
         calm_at: u64::MAX / 4,
+        done_bytes: None,
         mark_bytes: None,
         deletes: true,
         ..Options::draw(Scenario::Planned, 1, &mut dice)
@@ -125,13 +125,8 @@ fn replay(world: &World) -> usize {
         mono: 1000,
         lease: 1000,
     };
-    let mut member = Member::new(
-        super::drive::settings(&world.options, 0, None, world.options.session),
-        7,
-        Rules::all(),
-        now,
-    );
-    member.topics_seen(world.visible(super::process::Subscription::First));
+    let mut member = Member::new(MemberSettings::new("sim", "replay", world.options.session), 7, Rules::all(), now);
+    member.topics_seen(world.visible(Subscription::First));
     let Fetched::Records { records, start, end } = world.log.fetch(world.log.start(), None, usize::MAX)
     else {
         panic!("the log's start is in the log")

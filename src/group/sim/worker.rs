@@ -6,6 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::group::record::{PartitionId, Token};
 use crate::progress::{Held, Progress};
 
+/// A worker looks so far ahead of the first offset that is not finished.
+const WINDOW: i64 = 64;
+
+/// Records of one key are handled in order.
+fn key(offset: i64) -> i64 {
+    offset.rem_euclid(5)
+}
+
 /// How a handler ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -25,8 +33,6 @@ pub(super) struct Run {
     pub(super) token: Token,
     pub(super) topic: [u8; 16],
     pub(super) progress: Progress,
-    /// Offsets below it were chosen once.
-    cursor: i64,
     /// Chosen, and not yet known to have ended.
     busy: BTreeSet<i64>,
     pub(super) draining: bool,
@@ -38,12 +44,10 @@ pub(super) struct Run {
 
 impl Run {
     fn new(token: Token, topic: [u8; 16], progress: Progress) -> Self {
-        let cursor = progress.next.unwrap_or(0);
         Self {
             token,
             topic,
             progress,
-            cursor,
             busy: BTreeSet::new(),
             draining: false,
             ending: false,
@@ -65,34 +69,41 @@ impl Run {
         self.busy.contains(&offset)
     }
 
-    /// The next offset to handle: a held one that is due, or the first one that is neither finished, nor held, nor in work.
+    /// The next offset to handle: the first one that is neither finished, nor in work, nor waiting, nor behind such a one
+    /// of its key.
     pub(super) fn choose(&mut self, end: i64, parallel: usize, now: i64) -> Option<i64> {
         if self.busy.len() >= parallel || !self.may_start() {
             return None;
         }
-        let due = self
-            .progress
-            .held
-            .iter()
-            .find(|(offset, held)| held.due <= now && !self.busy.contains(offset));
-        let offset = match due {
-            Some((offset, _)) => *offset,
-            None => {
-                while self.progress.is_finished(self.cursor)
-                    || self.busy.contains(&self.cursor)
-                    || self.progress.held.contains_key(&self.cursor)
-                {
-                    self.cursor += 1;
-                }
-                if self.cursor >= end {
-                    return None;
-                }
-                self.cursor += 1;
-                self.cursor - 1
+        let next = self.progress.next?;
+        let mut blocked = 0_u32;
+        for offset in next..end.min(next + WINDOW) {
+            if self.progress.is_finished(offset) {
+                continue;
             }
-        };
-        self.busy.insert(offset);
-        Some(offset)
+            let waits = self.busy.contains(&offset)
+                || self.progress.held.get(&offset).is_some_and(|held| held.due > now);
+            let key = 1 << key(offset);
+            if !waits && blocked & key == 0 {
+                self.busy.insert(offset);
+                return Some(offset);
+            }
+            blocked |= key;
+        }
+        None
+    }
+
+    /// An offset of the same key that lies above it and is finished: what is chosen now was done before, and would be
+    /// repeated after it.
+    pub(super) fn overtaken_by(&self, offset: i64) -> impl Iterator<Item = i64> {
+        let above = self.progress.done.iter().flat_map(|(start, end)| start..end);
+        above.filter(move |done| *done > offset && key(*done) == key(offset))
+    }
+
+    /// An operator took it for finished.
+    pub(super) fn skip(&mut self, offset: i64) {
+        self.progress.finish(offset);
+        self.dirty = true;
     }
 
     pub(super) fn ended(&mut self, offset: i64, outcome: Outcome) {
@@ -104,7 +115,8 @@ impl Run {
                 self.progress.finish(offset);
                 self.dirty = true;
             }
-            Outcome::Cancelled => self.cursor = self.cursor.min(offset),
+            Outcome::Cancelled => {}
+            Outcome::Again { .. } if self.progress.is_finished(offset) => {}
             Outcome::Again { now, due } => {
                 let held = self.progress.held.entry(offset).or_insert(Held {
                     tries: 0,
