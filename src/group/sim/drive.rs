@@ -77,11 +77,7 @@ impl World {
     }
 
     /// Runs something of the member, then does what it asks for.
-    pub(super) fn with_member(
-        &mut self,
-        slot: usize,
-        what: impl FnOnce(&mut Member, Now),
-    ) -> Checked {
+    pub(super) fn with_member(&mut self, slot: usize, what: impl FnOnce(&mut Member, Now)) -> Checked {
         let now = self.processes[slot].now(self.now, self.counts_suspend());
         if let Some(member) = &mut self.processes[slot].member {
             what(member, now);
@@ -171,7 +167,11 @@ impl World {
             Action::Fatal(why) => return Err(Violation(format!("L3 slot {slot} gives up: {why}"))),
             Action::Warn(text) => tell!(self, "slot {slot} warns: {text}"),
             Action::Ready => self.processes[slot].ready = true,
-            Action::Skip { partition, token, offset } => {
+            Action::Skip {
+                partition,
+                token,
+                offset,
+            } => {
                 if let Some(run) = self.processes[slot].worker.run(&partition, token) {
                     run.skip(offset);
                 }
@@ -286,12 +286,10 @@ impl World {
                     let process = &mut self.processes[slot];
                     process.next = record.offset + 1;
                     process.last_epoch = Some(record.epoch);
-                    self.with_member(slot, |member, now| {
-                        member.read(now, record.position(), record.timestamp, &record.sent.payload);
-                    })?;
-                    let Some(member) = &self.processes[slot].member else {
+                    let Some(member) = &mut process.member else {
                         return Ok(());
                     };
+                    member.read(now, record.position(), record.timestamp, &record.sent.payload);
                     self.checks.replica(slot, member, &record, self.log.records())?;
                 }
                 return self.with_member(slot, |member, now| member.log_at(now, start, end));

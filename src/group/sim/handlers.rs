@@ -57,17 +57,15 @@ impl World {
     }
 
     pub(super) fn drain_partition(&mut self, slot: usize, partition: &PartitionId, token: Token) {
-        match self.processes[slot].worker.run(partition, token) {
-            Some(run) => run.draining = true,
-            None => self.tell_ended(slot, partition, token),
+        if let Some(run) = self.processes[slot].worker.run(partition, token) {
+            run.draining = true;
         }
         self.check_idle(slot, partition, token);
     }
 
     pub(super) fn cancel_partition(&mut self, slot: usize, partition: &PartitionId, token: Token) {
-        match self.processes[slot].worker.run(partition, token) {
-            Some(run) => run.ending = true,
-            None => self.tell_ended(slot, partition, token),
+        if let Some(run) = self.processes[slot].worker.run(partition, token) {
+            run.ending = true;
         }
         self.cancel_handlers(slot, |handler| {
             handler.partition == *partition && handler.token == token
@@ -103,29 +101,23 @@ impl World {
         let over = (self.processes[slot].worker.run(partition, token))
             .is_some_and(|run| (run.draining || run.ending) && run.is_idle());
         if over {
-            self.tell_ended(slot, partition, token);
+            let delay = self.dice.between(0, 3);
+            self.after(slot, delay, Event::Ended(partition.clone(), token));
         }
-    }
-
-    fn tell_ended(&mut self, slot: usize, partition: &PartitionId, token: Token) {
-        let delay = self.dice.between(0, 3);
-        self.after(slot, delay, Event::Ended(partition.clone(), token));
     }
 
     pub(super) fn ended(&mut self, slot: usize, partition: &PartitionId, token: Token) -> Checked {
         let worker = &mut self.processes[slot].worker;
-        let mut progress = None;
-        if let Some(run) = worker.run(partition, token) {
-            if !(run.draining || run.ending) || !run.is_idle() {
-                return Ok(()); // it went on meanwhile
-            }
-            progress = Some(run.progress.clone());
-            worker.runs.remove(partition);
+        let Some(run) = worker.run(partition, token) else {
+            return Ok(()); // told before
+        };
+        if !(run.draining || run.ending) || !run.is_idle() {
+            return Ok(()); // it goes on, after another drain
         }
+        let progress = run.progress.clone();
+        worker.runs.remove(partition);
         self.with_member(slot, |member, _| {
-            if let Some(progress) = progress {
-                member.progress(partition, token, progress);
-            }
+            member.progress(partition, token, progress);
             member.ended(partition, token);
         })
     }
@@ -147,8 +139,8 @@ impl World {
             return Ok(());
         };
         let offset = if self.options.latest && !late { end } else { 0 };
-        self.with_member(slot, |member, now| {
-            member.found_position(now, partition, token, offset, 0)
+        self.with_member(slot, |member, _| {
+            member.found_position(partition, token, offset, 0)
         })
     }
 
@@ -180,11 +172,11 @@ impl World {
         }
         let unix = self.unix();
         let Some(run) = self.processes[slot].worker.runs.get(partition) else {
-            return;
+            return Ok(());
         };
         let (token, topic) = (run.token, run.topic);
         let Some(end) = self.source_end(topic, partition) else {
-            return;
+            return Ok(());
         };
         while let Some(offset) = (self.processes[slot].worker.run(partition, token))
             .and_then(|run| run.choose(end, self.options.parallel, unix))
@@ -203,9 +195,14 @@ impl World {
 
     /// S6: nothing is repeated behind a later record of its key.
     fn in_key_order(&mut self, slot: usize, partition: &PartitionId, token: Token, offset: i64) -> Checked {
-        let Some(run) = self.processes[slot].worker.run(partition, token) else { return Ok(()) };
+        let Some(run) = self.processes[slot].worker.run(partition, token) else {
+            return Ok(());
+        };
         let topic = run.topic;
-        match run.overtaken_by(offset).find(|later| !self.checks.was_skipped(topic, partition, *later)) {
+        match run
+            .overtaken_by(offset)
+            .find(|later| !self.checks.was_skipped(topic, partition, *later))
+        {
             Some(later) => Err(Violation(format!(
                 "S6 {}-{} handles {offset} (again) after {later} of the same key",
                 partition.0, partition.1

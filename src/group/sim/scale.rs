@@ -125,7 +125,12 @@ fn replay(world: &World) -> usize {
         mono: 1000,
         lease: 1000,
     };
-    let mut member = Member::new(MemberSettings::new("sim", "replay", world.options.session), 7, Rules::all(), now);
+    let mut member = Member::new(
+        MemberSettings::new("sim", "replay", world.options.session),
+        7,
+        Rules::all(),
+        now,
+    );
     member.topics_seen(world.visible(Subscription::First));
     let Fetched::Records { records, start, end } = world.log.fetch(world.log.start(), None, usize::MAX)
     else {
