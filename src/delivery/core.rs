@@ -112,6 +112,8 @@ struct Stream {
     running: u32,
     window: Option<Window>,
     reading_back: bool,
+    /// Ids of unfinished records that were read back.
+    open: BTreeSet<EventId>,
     ids: BTreeSet<(EventId, i64)>,
     /// Lanes that wait for a report, by the offset that has to be in it.
     reports: BTreeMap<i64, LaneKey>,
@@ -232,6 +234,7 @@ impl<B: Clone> Core<B> {
             running: 0,
             window,
             reading_back: read_back,
+            open: BTreeSet::new(),
             ids: BTreeSet::new(),
             reports: BTreeMap::new(),
             retention: grant.retention,

@@ -98,8 +98,12 @@ impl Window {
         self.ring.is_empty()
     }
 
-    /// Notes that a record with this id is finished.
-    pub fn finished(&mut self, id: EventId, offset: i64, timestamp: i64) {
+    /// Notes that a record with this id is finished. `awaited`: one below it with that id is not (this one was skipped),
+    /// and is to be compared with what is finished below it.
+    pub fn finished(&mut self, id: EventId, offset: i64, timestamp: i64, awaited: bool) {
+        if awaited && self.find(id).is_ok() {
+            return;
+        }
         while self.ring.len() >= self.most
             || self
                 .ring
@@ -238,7 +242,7 @@ mod tests {
     #[test]
     fn only_a_lower_offset_within_the_window_makes_a_duplicate() {
         let mut window = Window::new(100, 1_000);
-        window.finished(id(1), 10, 5_000);
+        window.finished(id(1), 10, 5_000, false);
         let rules = Rules::all();
         assert!(window.is_duplicate(rules, id(1), 11, 6_000));
         assert!(!window.is_duplicate(rules, id(1), 11, 6_001));
@@ -263,7 +267,7 @@ mod tests {
                     list.pop_front();
                 }
                 list.push_back((n, offset, time));
-                window.finished(id(n), offset, time);
+                window.finished(id(n), offset, time, false);
                 prop_assert_eq!(window.len(), list.len());
             }
         }
@@ -274,7 +278,7 @@ mod tests {
         let mut window = Window::new(1_000_000, u64::MAX);
         for n in 0..1_200_000u32 {
             let n = u64::from(n);
-            window.finished(EventId(n.wrapping_mul(0x9E37_79B9_7F4A_7C15), n), 0, 0);
+            window.finished(EventId(n.wrapping_mul(0x9E37_79B9_7F4A_7C15), n), 0, 0, false);
         }
         let bytes = window.ring.capacity() * size_of::<Seen>() + window.index.len() * size_of::<u32>();
         assert!(bytes < 48 << 20, "{bytes}");

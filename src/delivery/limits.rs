@@ -191,6 +191,7 @@ pub struct Buffer {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Share {
     used: u64,
+    reloaded: u64,
 }
 
 impl Buffer {
@@ -230,17 +231,21 @@ impl Buffer {
         share.used == 0 || share.used + size <= of(self.sure()) || self.used + size <= of(self.max / 2)
     }
 
-    /// Whether a record may be fetched again: so many bytes beyond the bound as an eighth of it, or the only one.
+    /// Whether a record may be fetched again: an eighth of the bound goes beyond it for these, and one of each partition
+    /// always comes.
     #[must_use]
-    pub fn may_reload(&self) -> bool {
-        self.reloaded == 0 || self.reloaded <= self.max / 8
+    pub fn may_reload(&self, share: Share) -> bool {
+        share.reloaded == 0 || self.reloaded <= self.max / 8
     }
 
     /// A body has come.
     pub fn take(&mut self, share: &mut Share, size: u32, charge: Charge) {
         let size = u64::from(size);
         match charge {
-            Charge::Reloaded => self.reloaded += size,
+            Charge::Reloaded => {
+                share.reloaded += size;
+                self.reloaded += size;
+            }
             Charge::Fetched => {
                 share.used += size;
                 self.used += size;
@@ -252,7 +257,10 @@ impl Buffer {
     pub fn give(&mut self, share: &mut Share, size: u32, charge: Charge) {
         let size = u64::from(size);
         match charge {
-            Charge::Reloaded => self.reloaded -= size,
+            Charge::Reloaded => {
+                share.reloaded -= size;
+                self.reloaded -= size;
+            }
             Charge::Fetched => {
                 share.used -= size;
                 self.used -= size;

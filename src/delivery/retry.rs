@@ -150,11 +150,12 @@ impl Tries {
         });
         let tight = due.tight && rules.has(Rule::Tight);
         let full = due.full && rules.has(Rule::Full) && self.quiet >= retries;
-        if rules.has(Rule::GiveUp) && self.failures > 0 {
+        // The first failure's time may be another clock's: without as many failures seen here it tells nothing.
+        if rules.has(Rule::GiveUp) && self.failures >= retries {
             if waited >= settings.unproven.max(settings.hold_for) {
                 return Verdict::Dead { given_up: true };
             }
-            if due.given_up && self.failures >= retries {
+            if due.given_up {
                 return Verdict::Dead { given_up: false };
             }
         }

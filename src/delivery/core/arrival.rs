@@ -114,6 +114,11 @@ impl<B: Clone> Core<B> {
             stream.broken = (position, 0);
         }
         stream.broken.1 += 1;
+        if stream.entries.len() + 1 >= self.settings.max_unfinished {
+            self.stop(claim);
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(&claim) else { return };
         if stream.broken.1 < DECODE_TRIES {
             self.actions.push(Action::FetchAgain { claim, offsets });
             return;
@@ -140,7 +145,10 @@ impl<B: Clone> Core<B> {
         let Some(window) = &mut stream.window else { return };
         for (offset, id, timestamp) in records {
             if stream.track.is_finished(offset) || !self.rules.has(Rule::OnlyFinished) {
-                window.finished(id, offset, timestamp);
+                let awaited = !stream.open.is_empty() && stream.open.contains(&id);
+                window.finished(id, offset, timestamp, awaited);
+            } else if stream.open.len() < self.settings.max_unfinished {
+                stream.open.insert(id);
             }
         }
     }
@@ -148,6 +156,7 @@ impl<B: Clone> Core<B> {
     /// All of them were told.
     pub fn read_back_done(&mut self, claim: Claim) {
         let Some(stream) = self.streams.get_mut(&claim) else { return };
+        stream.open.clear();
         if std::mem::take(&mut stream.reading_back) && !stream.is_over() {
             self.fetch(claim);
         }
@@ -379,12 +388,16 @@ impl<B: Clone> Core<B> {
 
     /// Asks for a body, if there is room for it; else it is asked for once there is.
     pub(super) fn reload(&mut self, id: EntryId) {
-        if !self.buffer.may_reload() {
+        let Some(claim) = self.lanes.get(id).map(|entry| entry.claim) else { return };
+        if !self.may_reload(claim) {
+            self.reclaim(claim);
+        }
+        if !self.may_reload(claim) {
             self.starved.push_back(id);
             return;
         }
         let Some(entry) = self.lanes.get_mut(id) else { return };
-        let Some(stream) = self.streams.get_mut(&entry.claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else { return };
         entry.stage = Stage::Loading;
         entry.charged = Some(Charge::Reloaded);
         self.buffer.take(&mut stream.share, entry.size, Charge::Reloaded);
@@ -394,13 +407,27 @@ impl<B: Clone> Core<B> {
         });
     }
 
-    /// Bodies left the buffer: those come that found no room.
+    fn may_reload(&self, claim: Claim) -> bool {
+        self.streams.get(&claim).is_some_and(|stream| self.buffer.may_reload(stream.share))
+    }
+
+    /// A head needs room for its body: those that came again and still wait, for another or for their lane, give it.
+    fn reclaim(&mut self, claim: Claim) {
+        let Some(stream) = self.streams.get(&claim) else { return };
+        let ids: Vec<EntryId> = stream.entries.values().copied().collect();
+        for id in ids {
+            let waits = |entry: &Entry<B>| entry.stage == Stage::Waiting && entry.body.is_some();
+            if self.came_again(id) && self.lanes.get(id).is_some_and(waits) {
+                self.unload(id);
+            }
+        }
+    }
+
+    /// Bodies left the buffer: one comes that found no room.
     pub(super) fn feed_starved(&mut self) {
-        while self.buffer.may_reload() {
-            let Some(id) = self.starved.pop_front() else { return };
+        while let Some(id) = self.starved.pop_front() {
             let bare = |entry: &Entry<B>| entry.stage == Stage::Waiting && entry.body.is_none();
             if self.lanes.get(id).is_some_and(bare) && self.lanes.is_head(id) {
-                // One at a time: it is asked for when it is looked at.
                 self.todo.push_back(id);
                 return;
             }
@@ -420,7 +447,8 @@ impl<B: Clone> Core<B> {
             let bare = |entry: &Entry<B>| {
                 entry.body.is_none() && entry.stage == Stage::Waiting && entry.end == entry.offset + 1
             };
-            if self.lanes.get(id).is_some_and(bare) && self.buffer.may_reload() {
+            let may = |entry: &Entry<B>| bare(entry) && self.may_reload(entry.claim);
+            if self.lanes.get(id).is_some_and(may) {
                 self.reload(id);
             }
         }

@@ -31,8 +31,9 @@ impl<B: Clone> Core<B> {
         stream.track.finish(entry.offset..entry.end);
         if let Some(event) = entry.id {
             stream.ids.remove(&(event, entry.offset));
+            let awaited = stream.ids.range((event, i64::MIN)..(event, entry.offset)).next().is_some();
             if let (Some(window), true) = (&mut stream.window, how != How::Gone) {
-                window.finished(event, entry.offset, entry.timestamp);
+                window.finished(event, entry.offset, entry.timestamp, awaited);
             }
             // The next one with this id waited for it.
             let behind = stream.ids.range((event, entry.offset)..).next();

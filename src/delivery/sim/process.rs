@@ -9,7 +9,7 @@ use super::scenario::{BODY, DRAIN, LETTERS, REPORT, RETRIES, UNPROVEN, within};
 use super::world::{Event, Inner, Running, UNIX, World, say};
 use crate::delivery::core::{Batch, Core, Grant};
 use crate::delivery::dedup::EventId;
-use crate::delivery::{Action, Claim, Fetched, Letter, Now, Outcome, Reason, Reloaded, Start};
+use crate::delivery::{Action, Attempt, Claim, Fetched, Letter, Now, Outcome, Reason, Reloaded, Start};
 use crate::progress::Progress;
 
 /// The body of a record: which one it is.
@@ -130,7 +130,7 @@ impl World {
             Inner::Wake => self.processes[process].wake = 0,
             Inner::Report => self.send_report(process),
             Inner::Fetched { claim, turn } => self.fetch(process, claim, turn),
-            Inner::Handled(attempt, outcome) => self.handled(process, now, attempt, outcome),
+            Inner::Handled(attempt, outcome, at) => self.handled(process, now, attempt, outcome, at),
             Inner::Lettered(attempt, written) => self.core(process).letter(now, attempt, written),
             Inner::Reloaded(claim, offset) => self.reload(process, claim, offset),
             Inner::ReadBack(claim, to) => self.read_back(process, claim, to),
@@ -144,7 +144,10 @@ impl World {
                     }
                 }
             }
-            Inner::Resume => self.core(process).resume(),
+            Inner::Resume => {
+                self.resumed += 1;
+                self.core(process).resume();
+            }
         }
         self.poll(process);
     }
@@ -158,8 +161,7 @@ impl World {
         if self.processes[process].core.is_none() {
             return;
         }
-        let may_start = !self.homes.iter().any(|home| home.owner == Some(process)) || true;
-        self.core(process).poll(now, may_start);
+        self.core(process).poll(now, true);
         for action in self.core(process).take_actions() {
             self.act(process, action);
         }
@@ -201,6 +203,7 @@ impl World {
                 }
             }
             Action::Reload { claim, offset } => {
+                say!(self, "{process} fetches {offset} of {claim:?} again");
                 let wait = self.random.gen_range(10..=30);
                 self.send(process, wait, Inner::Reloaded(claim, offset));
             }
@@ -215,13 +218,17 @@ impl World {
             Action::Abort(attempt) => {
                 let life = self.processes[process].life;
                 let runs = |run: &mut Running| run.process == (process, life) && run.attempt == attempt;
+                let mut at = None;
                 for run in self.running.extract_if(.., runs).collect::<Vec<_>>() {
+                    at = Some(run.at);
                     if !self.c.worker && self.logs[run.at.0].rec(run.at.1).truth == Truth::Good && self.roll(300) {
                         self.at(run.until, Event::Effect(run.at.0, run.at.1));
                     }
                 }
                 let wait = self.random.gen_range(1..=20);
-                self.send(process, wait, Inner::Handled(attempt, Outcome::Aborted));
+                if let Some(at) = at {
+                    self.send(process, wait, Inner::Handled(attempt, Outcome::Aborted, at));
+                }
             }
             Action::DeadLetter(letter) => self.write(process, &letter),
             Action::Gap { claim, offsets } => {
@@ -456,14 +463,13 @@ impl World {
         let (outcome, wait, effect, outage) = self.handle(log, offset);
         say!(self, "{process} starts {log}/{offset} attempt {} under {token}: {outcome:?} in {wait}", start.tries);
         let now = self.now;
-        self.running.retain(|run| run.until > now);
         let this = &self.logs[log];
         let (home, key) = (this.home, this.rec(offset).key);
         if let Some(key) = key
             && let Some(other) = self
                 .running
                 .iter()
-                .find(|run| run.process == (process, life) && run.home == home && run.key == key)
+                .find(|run| run.process == (process, life) && run.home == home && run.key == key && run.until > now)
         {
             let what = format!("P2b {log}/{offset} starts while {:?} of key {key} runs", other.at);
             self.bad(what);
@@ -507,7 +513,7 @@ impl World {
                 rec.failed_itself += 1;
             }
         }
-        self.send(process, wait, Inner::Handled(start.attempt, outcome));
+        self.send(process, wait, Inner::Handled(start.attempt, outcome, (log, offset)));
     }
 
     /// An event that the group knows as finished is not delivered under another offset.
@@ -523,6 +529,8 @@ impl World {
         if let Some(twin) = twin {
             self.bad(format!("P9 {log}/{offset} is delivered though its event is finished at {twin}"));
         }
+        let this = &self.logs[log];
+        let rec = this.rec(offset);
         let below = (0..offset).find(|at| {
             let other = this.rec(*at);
             other.id == rec.id
@@ -540,11 +548,18 @@ impl World {
         }
     }
 
-    fn handled(&mut self, process: usize, now: Now, attempt: crate::delivery::Attempt, outcome: Outcome) {
+    fn handled(&mut self, process: usize, now: Now, attempt: Attempt, outcome: Outcome, (log, offset): (usize, i64)) {
         let life = self.processes[process].life;
-        let run = self.running.iter().find(|run| run.process == (process, life) && run.attempt == attempt);
-        if let (Some(run), Outcome::Done) = (run, outcome) {
-            let (log, offset) = run.at;
+        let this = (process, life);
+        let known = self.running.iter().any(|run| run.process == this && run.attempt == attempt);
+        // Aborted meanwhile: the owner is told that, and nothing else.
+        if !known && outcome != Outcome::Aborted {
+            return;
+        }
+        self.running.retain(|run| {
+            run.process != this || run.attempt != attempt || run.until > now.mono && outcome != Outcome::Aborted
+        });
+        if outcome == Outcome::Done {
             self.effect(log, offset);
             let claims = &self.processes[process].claims;
             let token = claims.values().find(|held| held.log == log).map_or(0, |held| held.token);
@@ -592,9 +607,12 @@ impl World {
                 }
             }
             Reason::Rejected => {
-                self.deploy_letters += usize::from(rec.truth != Truth::Reject);
-                if self.deploy_letters > 60 {
-                    self.bad("P10 a bad deploy makes more than 60 dead letters".into());
+                if rec.truth != Truth::Reject {
+                    self.deploy_letters.insert((log, offset));
+                }
+                // Half of the fuse's window, and what was on its way; after an operator's word a fifth of it.
+                if self.deploy_letters.len() > 60 + 28 * self.resumed {
+                    self.bad(format!("P10 a bad deploy makes {} dead letters", self.deploy_letters.len()));
                 }
             }
             Reason::Undecodable if rec.truth != Truth::Garbage => {

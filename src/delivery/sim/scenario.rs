@@ -22,8 +22,11 @@ pub(super) const DRAIN: u64 = 400;
 pub(super) const LETTERS: u64 = 150;
 /// Faults end then.
 pub(super) const FAULTS: u64 = 22_000;
+/// Then the handler is mended, where that is allowed: while every lane fails and nothing new can be fetched, bad records
+/// and an outage are the same, and only the source's retention ends them.
+pub(super) const MENDED: u64 = 70_000;
 /// A run that takes longer is stuck.
-pub(super) const END: u64 = 200_000;
+pub(super) const END: u64 = 120_000;
 pub(super) const BODY: u32 = 1_000;
 
 /// Times, from and to.
@@ -77,11 +80,15 @@ pub(super) struct Config {
     pub(super) within: u64,
     /// The breaker has no reason to open.
     pub(super) quiet: bool,
+    /// Nothing more comes after the records.
+    pub(super) silent: bool,
+    /// Bad records stay bad: the run has to end without a mended handler.
+    pub(super) hopeless: bool,
 }
 
 pub(super) const SCENARIOS: &[&str] = &[
     "plain", "crash", "letters", "outage", "partial", "timeout", "dedup", "skip", "reset", "compact", "skew", "poison",
-    "retention", "garbage", "deploy", "one bad", "hang", "ranges", "tight", "rotate", "all",
+    "retention", "garbage", "deploy", "one bad", "hang", "ranges", "tight", "rotate", "silent", "all",
 ];
 
 impl Config {
@@ -125,6 +132,8 @@ impl Config {
             skew: 0,
             within: 0,
             quiet: false,
+            silent: false,
+            hopeless: false,
         };
         let all = scenario == "all";
         let mut on = |name: &str| scenario == name || all && r.gen_ratio(4, 10);
@@ -193,6 +202,10 @@ impl Config {
             c.reject = 0;
             c.transient = 0;
         };
+        self.hopeless = matches!(
+            self.scenario,
+            "one bad" | "hang" | "ranges" | "tight" | "silent" | "rotate" | "retention" | "deploy"
+        );
         match self.scenario {
             "retention" => {
                 self.retention = r.gen_range(5_000..9_000);
@@ -221,13 +234,18 @@ impl Config {
                 calm(self);
                 (self.keys, self.poison_keys) = (6, 2);
                 (self.bound, self.buffer, self.concurrency, self.gap) = (40, 60, 4, 100);
-                (self.crash, self.slow_report, self.within) = (6_000, 100, 8_000);
+                self.within = 8_000;
             }
             "tight" => {
                 calm(self);
                 (self.keys, self.poison_keys) = (5, 1);
                 (self.bound, self.buffer, self.concurrency, self.gap) = (16, 60, 4, 330);
                 self.within = 12_000;
+            }
+            "silent" => {
+                calm(self);
+                (self.keys, self.poison_keys, self.keyless) = (4, 2, 0);
+                (self.bound, self.records, self.silent) = (200, 60, true);
             }
             "rotate" => {
                 calm(self);

@@ -1,6 +1,6 @@
 //! The world around the cores: time, partitions, the group, faults, and what must always hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
@@ -8,8 +8,8 @@ use rand::{Rng, SeedableRng};
 
 use super::log::{Log, Rec, Truth};
 use super::process::Process;
-use super::scenario::{Config, END, FAULTS, SESSION, within};
-use crate::delivery::rules::{Rule, Rules};
+use super::scenario::{Config, END, FAULTS, MENDED, SESSION, within};
+use crate::delivery::rules::Rules;
 use crate::delivery::{Attempt, Claim, Now, Outcome, PartitionId};
 use crate::progress::Progress;
 
@@ -17,6 +17,7 @@ use crate::progress::Progress;
 #[derive(Debug, Clone)]
 pub(super) enum Event {
     Produce,
+    Trickle,
     /// For a process in this life.
     To(usize, u64, Inner),
     /// A handler's effect that no owner sees.
@@ -49,7 +50,7 @@ pub(super) enum Inner {
     Wake,
     Report,
     Fetched { claim: Claim, turn: u64 },
-    Handled(Attempt, Outcome),
+    Handled(Attempt, Outcome, (usize, i64)),
     Lettered(Attempt, bool),
     Reloaded(Claim, i64),
     ReadBack(Claim, i64),
@@ -93,7 +94,8 @@ pub(super) struct World {
     pub(super) broken: Option<String>,
     pub(super) opened: u32,
     pub(super) starts: u64,
-    pub(super) deploy_letters: usize,
+    pub(super) deploy_letters: BTreeSet<(usize, i64)>,
+    pub(super) resumed: usize,
 }
 
 /// For the trace, without building what is not kept.
@@ -144,7 +146,8 @@ impl World {
             broken: None,
             opened: 0,
             starts: 0,
-            deploy_letters: 0,
+            deploy_letters: BTreeSet::new(),
+            resumed: 0,
             c,
         };
         world.at(1, Event::Produce);
@@ -170,6 +173,7 @@ impl World {
                 world.at(time, event.clone());
             }
         }
+        world.at(FAULTS, Event::Pause);
         if world.c.retention > 0 {
             world.at(100, Event::Retention);
         }
@@ -227,6 +231,10 @@ impl World {
                 .filter_map(|process| process.core.as_ref())
                 .flat_map(|core| core.waiting(Now { mono: self.now, unix: UNIX }).take(3).collect::<Vec<_>>())
                 .collect();
+            let cores: Vec<_> = self.processes.iter().map(|process| process.core.as_ref()).collect();
+            if let Some(trace) = &mut self.trace {
+                trace.push(format!("{cores:#?}"));
+            }
             let logs: Vec<_> = self.logs.iter().map(|log| (log.end(), &log.progress)).collect();
             broken.push_str(&format!(" {logs:?} homes {:?} waiting {waiting:?}", self.homes));
         }
@@ -235,6 +243,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Produce => self.produce(),
+            Event::Trickle => self.trickle(),
             Event::To(process, life, inner) => self.to(process, life, inner),
             Event::Effect(log, offset) => {
                 say!(self, "late effect of {log}/{offset}");
@@ -321,7 +330,18 @@ impl World {
         if self.produced < self.c.records {
             let gap = self.random.gen_range(1..=self.c.gap);
             self.after(gap, Event::Produce);
+        } else if !self.c.silent {
+            self.at(FAULTS, Event::Trickle);
         }
+    }
+
+    /// Good records of new keys, now and then: without any traffic an open breaker may stay open.
+    fn trickle(&mut self) {
+        let id = u32::try_from(self.produced).unwrap();
+        self.produced += 1;
+        let log = self.homes[0].logs[0];
+        self.append(log, Rec::new(Some(1_000 + id), id, Truth::Good, self.now));
+        self.after(1_500, Event::Trickle);
     }
 
     fn append(&mut self, log: usize, rec: Rec) {
@@ -522,10 +542,13 @@ impl World {
     }
 
     fn pause(&mut self) {
-        let home = self.random.gen_range(0..self.homes.len());
-        if let Some(process) = self.homes[home].owner {
-            let paused = self.faults() && self.roll(500);
-            self.pause_in(process, home, paused);
+        let all = 0..self.homes.len();
+        let some = self.random.gen_range(all.clone());
+        for home in if self.faults() { some..some + 1 } else { all } {
+            if let Some(process) = self.homes[home].owner {
+                let paused = self.faults() && self.roll(500);
+                self.pause_in(process, home, paused);
+            }
         }
     }
 
@@ -560,22 +583,24 @@ impl World {
         if outage || key % 3 == 0 && within(&self.c.partial, self.now) {
             return match self.random.gen_range(0..4) {
                 0 if outage => (Outcome::Hold, 10, None, true),
-                0 | 1 => (broken, 10, None, true),
-                2 => (lost, TIMEOUT, None, true),
+                0 | 1 => (broken, 10, None, outage),
+                2 => (lost, TIMEOUT, None, outage),
                 _ => {
                     let unavailable = Outcome::Retry {
                         sign: Sign::Unavailable,
                         after: None,
                         pause: Some(100),
                     };
-                    (unavailable, 10, None, true)
+                    (unavailable, 10, None, outage)
                 }
             };
         }
         if within(&self.c.deploys, self.now) {
             return (Outcome::Reject, quick, None, true);
         }
+        let mended = self.now > MENDED && !self.c.hopeless;
         match truth {
+            Truth::Poison | Truth::Hang if mended => (Outcome::Done, quick, Some(quick), false),
             Truth::Poison => (broken, quick, None, false),
             Truth::Reject | Truth::Garbage => (Outcome::Reject, quick, None, false),
             Truth::Hang => (lost, TIMEOUT, None, false),
@@ -586,10 +611,5 @@ impl World {
             }
             Truth::Good => (Outcome::Done, quick, Some(quick), false),
         }
-    }
-
-    /// Whether the rule is in force.
-    pub(super) fn has(&self, rule: Rule) -> bool {
-        self.rules.has(rule)
     }
 }
