@@ -7,6 +7,7 @@
 //! - [`fetch`]: from positions to fetched batches;
 //! - [`progress`]: how far the work on a partition has got;
 //! - [`group`]: who owns which partition, agreed on through a log in Kafka;
+//! - [`delivery`]: which record may run now, and what its outcome means;
 //! - [`app`]: composition: a member of a group at work;
 //! - [`cli`]: the command line: flags, settings, output, a file per command;
 //! - [`mod@shutdown`], the signals that ask the process to end;
@@ -16,6 +17,7 @@ pub mod app;
 pub mod broker;
 pub mod cli;
 pub mod clock;
+pub mod delivery;
 pub mod fetch;
 pub mod group;
 pub mod produce;

@@ -24,3 +24,6 @@ pub mod record;
 pub mod rules;
 pub mod snapshot;
 pub mod state;
+
+#[cfg(test)]
+mod sim;
