@@ -5,6 +5,7 @@
 //! - [`broker`]: connections to the brokers, metadata, leaders, retries;
 //! - [`produce`]: from records to acknowledged batches;
 //! - [`fetch`]: from positions to fetched batches;
+//! - [`event`]: CloudEvents in records; [`handler`]: what a record is given to, over HTTP or in a process;
 //! - [`cli`]: the command line: flags, settings, output, a file per command;
 //! - [`mod@shutdown`], the signals that ask the process to end;
 //! - [`clock`]: the only door to time and randomness.
@@ -12,7 +13,9 @@
 pub mod broker;
 pub mod cli;
 pub mod clock;
+pub mod event;
 pub mod fetch;
+pub mod handler;
 pub mod produce;
 pub mod record;
 pub mod shutdown;
