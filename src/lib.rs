@@ -8,6 +8,7 @@
 //! - [`progress`]: how far the work on a partition has got;
 //! - [`group`]: who owns which partition, agreed on through a log in Kafka;
 //! - [`delivery`]: which record may run now, and what its outcome means;
+//! - [`event`]: CloudEvents in records; [`handler`]: what a record is given to, over HTTP or in a process;
 //! - [`app`]: composition: a member of a group at work;
 //! - [`cli`]: the command line: flags, settings, output, a file per command;
 //! - [`mod@shutdown`], the signals that ask the process to end;
@@ -18,8 +19,10 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod delivery;
+pub mod event;
 pub mod fetch;
 pub mod group;
+pub mod handler;
 pub mod produce;
 pub mod progress;
 pub mod record;

@@ -1,0 +1,190 @@
+//! What a record is given to: an HTTP server, a long-lived worker, or a command of its own.
+//!
+//! A run of a handler is a future: it ends with an [`Answer`], whatever happens. It never waits longer than the delivery's
+//! deadline (unless told to, [`http::OnTimeout::Wait`]), and never ends while a process that it started for the record still runs.
+//! In reading order:
+//! - [`outcome`]: what an HTTP answer means; [`retry_after`]: and when to come back;
+//! - [`target`]: the URL; [`headers`]: what goes to it beside the data; [`credentials`];
+//! - [`connect`] and [`pool`]: connections; [`http`]: `--http`;
+//! - [`process`]: processes and their groups; [`protocol`]: a worker's lines; [`worker`]: `--exec`;
+//! - [`command`]: `--exec-each`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::event::{self, Event, EventError, Header};
+
+/// The most that is kept of what a handler said, in bytes.
+pub const MAX_EXCERPT: usize = 2048;
+
+/// One run of a handler on one record.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The record's topic.
+    pub topic: Arc<str>,
+    /// Its id; zeros if the brokers do not tell.
+    pub topic_id: [u8; 16],
+    /// The record's partition.
+    pub partition: i32,
+    /// The record's offset.
+    pub offset: i64,
+    /// The group it is consumed by.
+    pub group: Arc<str>,
+    /// The token under which the partition is owned: higher with each owner.
+    pub token: u64,
+    /// The record's key.
+    pub key: Option<Bytes>,
+    /// The record's value; `None` is a tombstone.
+    pub value: Option<Bytes>,
+    /// The record's headers.
+    pub headers: Vec<Header>,
+    /// The record's timestamp, in milliseconds since the epoch.
+    pub timestamp: i64,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// From now until the answer has to be complete.
+    pub deadline: Duration,
+    /// An earlier owner may have delivered it already.
+    pub redelivered: bool,
+    /// Of a dead letter that is replayed: what it was.
+    pub origin: Option<Origin>,
+}
+
+/// The record that a replayed dead letter was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// The topic's id; zeros if unknown.
+    pub topic_id: [u8; 16],
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// How often it was replayed, this time included.
+    pub replays: u32,
+}
+
+impl Delivery {
+    /// The event in the record.
+    ///
+    /// # Errors
+    /// If it claims to be a structured event and is none.
+    pub fn event(&self) -> Result<Event, EventError> {
+        Event::read(&self.headers, self.value.as_ref())
+    }
+
+    /// See [`event::idempotency_key`].
+    #[must_use]
+    pub fn idempotency_key(&self, event: &Event) -> String {
+        let origin = match &self.origin {
+            Some(origin) => event::Origin {
+                topic_id: origin.topic_id,
+                topic: &origin.topic,
+                partition: origin.partition,
+                offset: origin.offset,
+            },
+            None => event::Origin {
+                topic_id: self.topic_id,
+                topic: &self.topic,
+                partition: self.partition,
+                offset: self.offset,
+            },
+        };
+        event::idempotency_key(event, &origin)
+    }
+
+    /// `<token>.<attempt>`: of two of one record, the higher is the younger.
+    #[must_use]
+    pub fn fence(&self) -> String {
+        format!("{}.{}", self.token, self.attempt)
+    }
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What it means.
+    pub outcome: Outcome,
+    /// "422", "exit 1", "retry": what it was, in a word or two. None if there was no answer.
+    pub status: Option<Arc<str>>,
+    /// Why, for people: what the handler said or what went wrong, at most [`MAX_EXCERPT`] bytes. May hold line breaks.
+    pub excerpt: String,
+}
+
+impl Answer {
+    /// Done, with nothing to be said about it.
+    #[must_use]
+    pub const fn done() -> Self {
+        Self {
+            outcome: Outcome::Done,
+            status: None,
+            excerpt: String::new(),
+        }
+    }
+
+    /// Without an answer of the handler's.
+    pub(crate) fn without(outcome: Outcome, why: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            status: None,
+            excerpt: why.into(),
+        }
+    }
+}
+
+/// What an answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The record is finished.
+    Done,
+    /// The record is finished: the handler has no use for it.
+    Skip,
+    /// To be tried again.
+    Retry {
+        /// What the answer tells about the target.
+        sign: Sign,
+        /// The handler's own wish for this record.
+        after: Option<Duration>,
+        /// `Retry-After` of 429 and 503: nothing should be started for so long. Without an upper bound yet.
+        pause: Option<Duration>,
+    },
+    /// Without an answer: it may still run.
+    Lost {
+        /// It does not run any more: its process was killed and reaped.
+        reaped: bool,
+    },
+    /// The target was not reached, or is the wrong one.
+    Hold,
+    /// Refused for good.
+    Reject,
+    /// Cancelled, or never begun: nothing is known and nothing should be spent.
+    Aborted,
+}
+
+impl Outcome {
+    /// To be tried again, without a wish when.
+    #[must_use]
+    pub const fn retry(sign: Sign) -> Self {
+        Self::Retry {
+            sign,
+            after: None,
+            pause: None,
+        }
+    }
+}
+
+/// What an answer that asks for another attempt tells about the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// The handler's own answer.
+    Own,
+    /// 429.
+    Busy,
+    /// 503.
+    Unavailable,
+    /// Any other 5xx.
+    Broken,
+}
