@@ -12,12 +12,14 @@
 //! - the permit knows the lease as well;
 //! - a partition is given back (`ended`) only when no piece of its work is with the handler any more.
 
+mod delivering;
 mod joined;
 mod permit;
 
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use delivering::{Deliverer, Delivering, Letters};
 pub use joined::{Ending, Joined, Limits};
 pub use permit::Permit;
 
@@ -107,4 +109,31 @@ pub enum Notice {
     },
     /// A signal: what is owned is handed over.
     Leaving,
+    /// The handler is out of order, or is in order again.
+    Breaker {
+        /// Nothing but a probe now and then is started.
+        open: bool,
+    },
+    /// The handler rejects nearly everything: nothing more goes to the dead letters for that until an operator says so.
+    FuseBlown,
+    /// A record was set aside.
+    DeadLetter {
+        /// Its partition.
+        partition: PartitionId,
+        /// Its offset.
+        offset: i64,
+        /// Why.
+        reason: crate::delivery::Reason,
+        /// The topic of dead letters.
+        to: String,
+    },
+    /// A record cannot be set aside: it waits.
+    NoDeadLetter {
+        /// Its partition.
+        partition: PartitionId,
+        /// Its offset.
+        offset: i64,
+        /// Why.
+        why: String,
+    },
 }

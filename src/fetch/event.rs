@@ -22,6 +22,8 @@ pub struct Fetched {
     pub broker: i32,
     /// The offsets that were asked for: batches may begin before and end behind them.
     pub offsets: Range<i64>,
+    /// The end of the log, as far as it may be read.
+    pub high_watermark: i64,
     /// Batches; the last one may be cut.
     pub set: Bytes,
     /// Transactions that were aborted.

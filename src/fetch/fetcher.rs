@@ -527,6 +527,7 @@ impl Task {
                 tag,
                 broker,
                 offsets,
+                high_watermark: part.high_watermark,
                 set: part.records,
                 aborted: part.aborted,
             }),

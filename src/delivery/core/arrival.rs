@@ -85,6 +85,14 @@ impl<B: Clone> Core<B> {
         }
     }
 
+    /// Where it wants to go on fetching; `None` while it wants nothing.
+    #[must_use]
+    pub fn wants(&self, claim: Claim) -> Option<i64> {
+        let stream = self.streams.get(&claim)?;
+        let wants = !stream.is_over() && !stream.stopped && !stream.reading_back;
+        wants.then(|| stream.track.position())
+    }
+
     /// The log begins at `start` now: what is behind the position is lost.
     pub fn lost(&mut self, claim: Claim, start: i64) {
         let Some(stream) = self.streams.get_mut(&claim) else { return };
