@@ -9,9 +9,12 @@
 //! - [`process`]: processes and their groups; [`protocol`]: a worker's lines; [`worker`]: `--exec`;
 //! - [`command`]: `--exec-each`.
 
+pub mod connect;
 pub mod credentials;
 pub mod headers;
+pub mod http;
 pub mod outcome;
+mod pool;
 pub mod retry_after;
 pub mod target;
 
@@ -193,6 +196,16 @@ pub enum Sign {
     Unavailable,
     /// Any other 5xx.
     Broken,
+}
+
+/// Cut to [`MAX_EXCERPT`] at a character's boundary.
+fn bounded(mut text: String) -> String {
+    let mut end = text.len().min(MAX_EXCERPT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
 }
 
 #[cfg(test)]

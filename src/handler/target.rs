@@ -100,6 +100,16 @@ impl Target {
         !self.path.iter().any(|piece| matches!(piece, Piece::Value(_)))
     }
 
+    /// Path and query without an event; values are left out.
+    #[must_use]
+    pub fn fixed_path(&self) -> String {
+        let literals = self.path.iter().filter_map(|piece| match piece {
+            Piece::Literal(text) => Some(text.as_str()),
+            Piece::Value(_) => None,
+        });
+        literals.chain([self.query.as_str()]).collect()
+    }
+
     /// Path and query for an event.
     ///
     /// # Errors
