@@ -3,6 +3,7 @@
 
 mod broker;
 mod consume;
+mod dlq;
 mod file;
 mod groups;
 mod layers;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use consume::{ConsumeSettings, Isolation};
+pub use dlq::{ChosenLetters, DlqAction, DlqSettings};
 pub use groups::{Chosen, GroupsAction, GroupsSettings, ResetGroup, ResetTo, SkipRecord, SwitchGroup};
 pub(crate) use layers::{Given, Origin};
 pub use offsets::Start;
