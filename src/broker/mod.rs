@@ -26,8 +26,8 @@ pub mod resolve;
 mod sasl;
 mod scram;
 pub mod settings;
-mod stream;
-mod tls;
+pub(crate) mod stream;
+pub(crate) mod tls;
 mod token;
 
 pub use cluster::{Cluster, Lane, Node};

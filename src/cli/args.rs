@@ -1,6 +1,7 @@
 //! Flags as syntax only: what was written, as text. What it means is [`super::settings`]' business.
 
 mod consume;
+mod dlq;
 mod groups;
 mod produce;
 mod topics;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use consume::ConsumeArgs;
+pub(crate) use dlq::{DlqArgs, DlqCommand};
 pub(crate) use groups::{GroupsArgs, GroupsCommand};
 pub(crate) use produce::ProduceArgs;
 pub(crate) use topics::{TopicsArgs, TopicsCommand};
@@ -65,6 +67,7 @@ pub(crate) enum Command {
     Consume(ConsumeArgs),
     Topics(TopicsArgs),
     Groups(GroupsArgs),
+    Dlq(DlqArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
     Help(HelpArgs),
@@ -162,6 +165,7 @@ impl Cli {
             Command::Consume(args) => args.put(&mut flags),
             Command::Topics(args) => args.put(&mut flags),
             Command::Groups(args) => args.put(&mut flags),
+            Command::Dlq(args) => args.put(&mut flags),
             Command::Config(args) => {
                 args.json.put(&mut flags);
                 args.global.put(&mut flags);

@@ -3,6 +3,7 @@
 
 mod broker;
 mod consume;
+mod dlq;
 mod file;
 mod groups;
 mod join;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use consume::{AloneSettings, ConsumeSettings, Isolation, PrintSettings, Reading};
+pub use dlq::{ChosenLetters, DlqAction, DlqSettings};
 pub use groups::{Chosen, GroupsAction, GroupsSettings, ResetGroup, ResetTo, SkipRecord, SwitchGroup};
 pub use join::JoinSettings;
 pub(crate) use layers::{Given, Origin};

@@ -9,6 +9,15 @@
 //! - [`process`]: processes and their groups; [`protocol`]: a worker's lines; [`worker`]: `--exec`;
 //! - [`command`]: `--exec-each`.
 
+pub mod connect;
+pub mod credentials;
+pub mod headers;
+pub mod http;
+pub mod outcome;
+mod pool;
+pub mod retry_after;
+pub mod target;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,4 +196,39 @@ pub enum Sign {
     Unavailable,
     /// Any other 5xx.
     Broken,
+}
+
+/// Cut to [`MAX_EXCERPT`] at a character's boundary.
+fn bounded(mut text: String) -> String {
+    let mut end = text.len().min(MAX_EXCERPT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record with a key and JSON, at its second attempt.
+    pub(crate) fn delivery() -> Delivery {
+        Delivery {
+            topic: "orders".into(),
+            topic_id: [7; 16],
+            partition: 3,
+            offset: 12,
+            group: "billing".into(),
+            token: 9,
+            key: Some(Bytes::from("k 1")),
+            value: Some(Bytes::from(r#"{"a":1}"#)),
+            headers: Vec::new(),
+            timestamp: 1_700_000_000_000,
+            attempt: 2,
+            deadline: Duration::from_secs(30),
+            redelivered: false,
+            origin: None,
+        }
+    }
 }

@@ -33,7 +33,7 @@ impl Deliverer {
             origin: self.letters.origin(&owned.id, &body),
         };
         let (abort, aborted) = oneshot::channel();
-        let (attempt, handler) = (start.attempt, Arc::clone(&self.handler));
+        let (attempt, handler) = (start.attempt, self.handler.clone());
         self.aborts.insert(attempt, abort);
         self.running.push(Box::pin(async move {
             let cancel = async {

@@ -253,7 +253,7 @@ impl Settings {
         Ok(chosen)
     }
 
-    fn why(&self) -> Result<String, Usage> {
+    pub(super) fn why(&self) -> Result<String, Usage> {
         let why = self.maybe("why", |text| match text.len() {
             0..=MAX_WHY => Ok(text.to_owned()),
             _ => Err(format!("is longer than {MAX_WHY} bytes")),
@@ -283,7 +283,7 @@ impl Settings {
     }
 
     /// `user@host`, as far as the environment and the system tell.
-    fn operator(&self) -> String {
+    pub(super) fn operator(&self) -> String {
         let user = self.environment().get("USER").unwrap_or("somebody");
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
         let host = host.as_deref().map(str::trim).filter(|host| !host.is_empty());

@@ -42,7 +42,7 @@ pub(crate) struct Row {
 impl Row {
     /// Whether it is an argument without a name, which only the command line has.
     pub(crate) fn positional(&self) -> bool {
-        matches!(self.name, "files" | "topics" | "groups")
+        matches!(self.name, "files" | "topics" | "groups" | "dlqs" | "letters")
     }
 
     /// The environment variable: `BARNABAS_CLIENT_ID` for `client-id`.
@@ -249,7 +249,13 @@ pub(crate) static ROWS: &[Row] = &[
         None,
         "input format: lines, ndjson or json",
     ),
-    flag("key", "--key", &[], None, "the same key for all records"),
+    flag(
+        "key",
+        "--key",
+        &[],
+        None,
+        "the same key for all records; only dead letters with this key",
+    ),
     flag("key-field", "--key-field", &[], None, "JSON pointer to the key"),
     flag(
         "whole-file",
@@ -508,13 +514,63 @@ pub(crate) static ROWS: &[Row] = &[
     ),
     flag("to", "--to", &[], None, "where to reset a group to"),
     flag("by", "--by", &[], None, "how many offsets to reset a group by"),
-    flag("why", "--why", &[], None, "reason, for a group's history"),
+    flag(
+        "why",
+        "--why",
+        &[],
+        None,
+        "reason, for a group's history or kept with dead letters",
+    ),
     flag(
         "all",
         "--all",
         &[],
         Some("false"),
-        "tell a group's void records and snapshots as well",
+        "tell a group's void records and snapshots, dead letters that were dealt with as well",
+    ),
+    flag(
+        "dlqs",
+        "DLQ",
+        &[],
+        None,
+        "topics of dead letters, or their groups",
+    ),
+    flag("letters", "ID", &[], None, "dead letters by their ids"),
+    flag(
+        "error",
+        "--error",
+        &[],
+        None,
+        "only dead letters with this status, or with this text in their error",
+    ),
+    flag(
+        "since",
+        "--since",
+        &[],
+        None,
+        "only dead letters of this time or later",
+    ),
+    flag("type", "--type", &[], None, "only dead letters of this event type"),
+    flag(
+        "outcome",
+        "--outcome",
+        &[],
+        None,
+        "only dead letters that are here for this reason",
+    ),
+    flag(
+        "to-source",
+        "--to-source",
+        &[],
+        Some("false"),
+        "replay to the topic that the letters came from, for all its readers",
+    ),
+    flag(
+        "rate",
+        "--rate",
+        &[],
+        None,
+        "dead letters that are replayed in a second at most",
     ),
     flag("yes", "--yes", &[], Some("false"), "do not ask"),
     flag(
