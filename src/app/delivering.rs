@@ -238,7 +238,7 @@ impl Deliverer {
                     beside: self.letters.source_of(&partition),
                     retention: self.letters.retention(&partition.0),
                 };
-                let claim = self.core.grant(now(), partition.clone(), token.0, progress, grant);
+                let claim = self.core.grant(now(), partition.clone(), token.number(), progress, grant);
                 self.claims.insert(partition.clone(), claim);
                 self.owned.insert(
                     claim,

@@ -3,6 +3,7 @@
 mod consume;
 mod dlq;
 mod groups;
+mod handlers;
 mod produce;
 mod topics;
 

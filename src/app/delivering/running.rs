@@ -22,7 +22,7 @@ impl Deliverer {
             partition: owned.id.1,
             offset: start.offset,
             group: Arc::clone(&self.settings.group),
-            token: owned.token.0,
+            token: owned.token.number(),
             key: body.key.clone(),
             value: body.value.clone(),
             headers: body.headers.clone(),

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::handlers::HandlerArgs;
 use super::{FileArgs, Flags, GlobalArgs};
 
 /// Print the records of topics, alone or as a member of a group
@@ -13,6 +14,9 @@ number of records. `barnabas help offsets` describes -o, `barnabas help formats`
 With -g, all processes of a group share the partitions, each of which is printed by one of them; what was written \
 to standard output is committed, and is where the next owner goes on. Ctrl-C hands the partitions over first.
 
+With --http, --exec or --exec-each each event goes to a handler instead: in order within a key, many keys at once. \
+One that fails is tried again and holds back its own key only; in the end it is set aside as a dead letter.
+
 Examples:
   barnabas consume -b localhost:9092 -t orders -e                everything there is
   barnabas consume -b localhost:9092 -t orders -o end            only what is new
@@ -21,7 +25,9 @@ Examples:
   barnabas consume -b localhost:9092 -t orders -f '%p %o %k %s\\n' -c 5
   barnabas consume -b localhost:9092 -t orders -e -J | jq .payload
   barnabas consume -b localhost:9092 -t orders -g billing        share the partitions with others
-  barnabas consume -b localhost:9092 -g audit --topics-regex 'orders\\..*' --from -1h")]
+  barnabas consume -b localhost:9092 -g audit --topics-regex 'orders\\..*' --from -1h
+  barnabas consume -b localhost:9092 -t orders -g billing --http http://localhost:3000/events
+  barnabas consume -b localhost:9092 -t orders -g mail --exec 'python3 worker.py' --concurrency 8")]
 pub(crate) struct ConsumeArgs {
     /// Topic to print; repeat or separate by commas for more [env: BARNABAS_TOPIC]
     #[arg(short, long, value_name = "TOPIC")]
@@ -90,6 +96,8 @@ pub(crate) struct ConsumeArgs {
     #[arg(short, long)]
     unbuffered: bool,
     #[command(flatten)]
+    handlers: HandlerArgs,
+    #[command(flatten)]
     global: GlobalArgs,
     #[command(flatten)]
     file: FileArgs,
@@ -99,6 +107,7 @@ impl ConsumeArgs {
     pub(super) fn put(&self, flags: &mut Flags) {
         self.global.put(flags);
         self.file.put(flags);
+        self.handlers.put(flags);
         flags.put("topic", &self.topic);
         flags.put("topics-regex", &self.topics_regex);
         flags.put("group", &self.group);

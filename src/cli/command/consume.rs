@@ -1,9 +1,11 @@
-//! `consume`: prints what topics hold, alone or as a member of a group.
+//! `consume`: prints what topics hold, alone or as a member of a group, or delivers it to a handler.
 //!
 //! Fetching is the runtime's thread, decoding and writing (which may block) another's.
 
 mod alone;
+mod deliver;
 mod group;
+mod telling;
 
 use std::ops::ControlFlow;
 
@@ -26,7 +28,10 @@ pub(crate) async fn run(
     let printing = settings.printing;
     match settings.reading {
         Reading::Alone(alone) => alone::run(cluster, alone, printing, output).await,
-        Reading::Group(join) => group::run(cluster, join, printing, output).await,
+        Reading::Group(join) => match settings.handling {
+            Some(handling) => deliver::run(cluster, join, handling, printing, output).await,
+            None => group::run(cluster, join, printing, output).await,
+        },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::handle::HandleSettings;
 use super::join::JoinSettings;
 use super::produce::check_topic;
 use super::{Settings, Start, Usage, choice, offsets, values, wrong};
@@ -20,6 +21,8 @@ pub struct ConsumeSettings {
     pub reading: Reading,
     /// How to print it.
     pub printing: PrintSettings,
+    /// What to do with it instead of printing it.
+    pub handling: Option<HandleSettings>,
 }
 
 /// What to read.
@@ -94,6 +97,7 @@ impl Settings {
         };
         Ok(ConsumeSettings {
             printing: self.printing(matches!(reading, Reading::Group(_)))?,
+            handling: self.handling(matches!(reading, Reading::Group(_)))?,
             reading,
         })
     }

@@ -8,9 +8,9 @@ use anyhow::Context;
 use tokio::sync::{mpsc, oneshot};
 
 use self::printing::Printing;
+use super::telling::{self, number};
 use crate::app::{Ending, Joined, Limits, Notice};
 use crate::broker::cluster::Cluster;
-use crate::broker::metadata::PartitionId;
 use crate::cli::Exit;
 use crate::cli::output::{Output, plural};
 use crate::cli::settings::{JoinSettings, PrintSettings};
@@ -60,7 +60,7 @@ pub(super) async fn run(
     let ending = joined
         .run(&mut interrupts, |notice| {
             gone |= matches!(notice, Notice::Gone { .. });
-            tell_people(output, &name, notice);
+            telling::tell(output, &name, notice);
         })
         .await;
     // It has ended, or is in the middle of a write that nobody reads: that is not waited for.
@@ -81,7 +81,8 @@ pub(super) async fn run(
     }
 }
 
-fn settings(join: JoinSettings, limits: Limits) -> GroupSettings {
+/// For the driver.
+pub(super) fn settings(join: JoinSettings, limits: Limits) -> GroupSettings {
     GroupSettings {
         group: join.group,
         topics: join.topics,
@@ -96,41 +97,4 @@ fn settings(join: JoinSettings, limits: Limits) -> GroupSettings {
         read_committed: limits.read_committed,
         rebuild: join.rebuild,
     }
-}
-
-fn tell_people(output: &Output, group: &str, notice: Notice) {
-    match notice {
-        Notice::Ready { owned, total } => output.ready(&format!(
-            "group {group}, {owned} of {}",
-            plural(number(total), "partition")
-        )),
-        Notice::Leaving => output.note(&format!("leaving group {group}")),
-        Notice::Removed { why } => {
-            output.warn(&format!("removed from group {group} ({why}): joining again"));
-        }
-        Notice::Gone { partition, offsets } => {
-            output.warn(&super::gone(&place(&partition), offsets.start, offsets.end));
-        }
-        Notice::CutBack { partition, from, to } => output.warn(&format!(
-            "{} was cut back to offset {to} (it was read up to {from}): going on there after a reset",
-            place(&partition)
-        )),
-        Notice::Recreated { partition, from } => output.warn(&format!(
-            "topic {} was deleted and created again: partition {}, read up to offset {from} of the old one, goes on at \
-             the beginning of the new one",
-            partition.0, partition.1
-        )),
-        Notice::Unread { partition, error } => {
-            let error = anyhow::Error::new(error);
-            output.warn(&format!("{} cannot be read: {error:#}; trying again", place(&partition)));
-        }
-    }
-}
-
-fn place((topic, partition): &PartitionId) -> String {
-    format!("partition {partition} of topic {topic}")
-}
-
-fn number(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }
