@@ -61,7 +61,8 @@ impl Worker {
 
     async fn step(&mut self) {
         let Some(event) = self.events.recv().await else {
-            return;
+            // One that has left shall not keep the others from working.
+            return std::future::pending().await;
         };
         match event {
             Event::Start {
@@ -101,14 +102,15 @@ impl Worker {
 /// Lets all of them work until this holds.
 async fn until(workers: &mut [Worker], what: &str, holds: impl Fn(&[Worker]) -> bool) {
     let work = async {
-        while !holds(workers) {
+        while !holds(&*workers) {
             let steps = workers.iter_mut().map(|worker| Box::pin(worker.step()));
             futures_util::future::select_all(steps).await;
         }
     };
-    tokio::time::timeout(LIMIT, work)
-        .await
-        .unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"));
+    tokio::time::timeout(LIMIT, work).await.unwrap_or_else(|_| {
+        let owned: Vec<_> = workers.iter().map(|worker| &worker.owned).collect();
+        panic!("not within {LIMIT:?}: {what}; owned: {owned:?}")
+    });
 }
 
 /// Kafka's own commits of the group, by partition.
@@ -251,7 +253,11 @@ fn a_lost_log_is_founded_anew_only_when_asked_for_and_where_the_group_was() {
         until_committed(&cluster, &group, 0, 11).await;
         until_committed(&cluster, &group, 1, 22).await;
         drop(workers);
-        kafka.delete_topic(&topic_of(&group).unwrap());
+        let log = topic_of(&group).unwrap();
+        kafka.delete_topic(&log);
+        barnabas::broker::admin::wait_until_gone(&cluster, &[&log])
+            .await
+            .unwrap();
         let forgotten = loop {
             match Worker::start(&cluster, settings(&group, &topic)).await {
                 Err(Failure::Log(error @ LogError::Forgotten { .. })) => break error.to_string(),
