@@ -5,6 +5,7 @@
 //! - `reading`: from the log's records to the state, from the log's start or from a snapshot;
 //! - `work`: the partitions it owns: first position, start, drain, release;
 //! - `flight`: the one record of its own on its way: join, report, leave;
+//! - `leaving`: how it goes, whether or not the log can be reached;
 //! - `deciding`: what the leader decides, and its deputies when it does not: assignments, expiries, new partitions;
 //! - `snapshots`: marks, snapshots, and cutting the log.
 //!
@@ -12,6 +13,7 @@
 
 mod deciding;
 mod flight;
+mod leaving;
 mod reading;
 mod snapshots;
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub(super) struct Deciding {
     first: Option<u64>,
     /// When the last one came.
     last: u64,
+    /// Whether that was an assignment.
+    covered: bool,
     /// The version that the last assignment was based on, and when it is written again.
     assigned: Option<(Position, Again)>,
     /// When the last assignment was read.
@@ -58,10 +60,14 @@ impl Deciding {
 
     /// The state's version is another one; `covered`: an assignment was read.
     pub(super) fn version_changed(&mut self, mono: u64, covered: bool) {
-        if covered {
+        // An assignment is looked at again, as it may not cover all; what comes after it counts from its own time.
+        if covered || self.covered {
             self.first = None;
+        }
+        if covered {
             self.read = Some(mono);
         }
+        self.covered = covered;
         self.changed(mono);
     }
 
@@ -192,7 +198,13 @@ impl Member {
         }
         let Some(more) = self.expiry_turn() else { return };
         let again = (self.settings.session / 10).max(100);
-        for silent in self.watch.silent(self.now.mono, more, again) {
+        // (The rule that is switched off is about members who cannot know whether the log works.)
+        let proven = if self.rules.has(Rule::RestartCounts) {
+            self.flights.proven()
+        } else {
+            u64::MAX
+        };
+        for silent in self.watch.silent(self.now.mono, more, again, proven) {
             let record = Record::Expire {
                 member: silent.member,
                 seen: silent.seen,
