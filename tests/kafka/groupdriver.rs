@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use barnabas::broker::Cluster;
 use barnabas::broker::commits;
+use barnabas::clock;
 use barnabas::group::driver::{self, Event, Failure, Group, GroupSettings, Lease, StartFrom, Topics};
 use barnabas::group::log::{LogError, Outcome, administer, replay, topic_of};
 use barnabas::group::mirror::Marker;
@@ -60,7 +61,8 @@ impl Worker {
 
     async fn step(&mut self) {
         let Some(event) = self.events.recv().await else {
-            return;
+            // One that has left shall not keep the others from working.
+            return std::future::pending().await;
         };
         match event {
             Event::Start {
@@ -100,14 +102,15 @@ impl Worker {
 /// Lets all of them work until this holds.
 async fn until(workers: &mut [Worker], what: &str, holds: impl Fn(&[Worker]) -> bool) {
     let work = async {
-        while !holds(workers) {
+        while !holds(&*workers) {
             let steps = workers.iter_mut().map(|worker| Box::pin(worker.step()));
             futures_util::future::select_all(steps).await;
         }
     };
-    tokio::time::timeout(LIMIT, work)
-        .await
-        .unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"));
+    tokio::time::timeout(LIMIT, work).await.unwrap_or_else(|_| {
+        let owned: Vec<_> = workers.iter().map(|worker| &worker.owned).collect();
+        panic!("not within {LIMIT:?}: {what}; owned: {owned:?}")
+    });
 }
 
 /// Kafka's own commits of the group, by partition.
@@ -250,7 +253,11 @@ fn a_lost_log_is_founded_anew_only_when_asked_for_and_where_the_group_was() {
         until_committed(&cluster, &group, 0, 11).await;
         until_committed(&cluster, &group, 1, 22).await;
         drop(workers);
-        kafka.delete_topic(&topic_of(&group).unwrap());
+        let log = topic_of(&group).unwrap();
+        kafka.delete_topic(&log);
+        barnabas::broker::admin::wait_until_gone(&cluster, &[&log])
+            .await
+            .unwrap();
         let forgotten = loop {
             match Worker::start(&cluster, settings(&group, &topic)).await {
                 Err(Failure::Log(error @ LogError::Forgotten { .. })) => break error.to_string(),
@@ -318,4 +325,79 @@ fn members_by_kafkas_own_protocol_stop_the_mirror_and_not_the_group() {
             "{told:?}"
         );
     });
+}
+
+/// Prints how long joining and leaving take, and what three idle members cost: CPU of this process (their bytes are seen
+/// with `ss -tinp` meanwhile).
+#[test]
+#[ignore = "a measurement"]
+fn how_long_a_join_and_a_leave_take_and_what_three_idle_members_cost() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.topic("idle", 12);
+    let took = |what: &str, since: std::time::Instant| {
+        crate::support::loud(&format!("{what}: {:?}", since.elapsed()));
+    };
+    block_on(async {
+        let group = group("idle");
+        let mut workers = Vec::new();
+        for _ in 0..3 {
+            let since = clock::now();
+            // Each with connections of its own, as processes have them.
+            let own = cluster(kafka);
+            workers.push(Worker::start(&own, settings(&group, &topic)).await.unwrap());
+            took("started", since);
+            until(&mut workers, "all share", |w| {
+                w.iter()
+                    .all(|worker| worker.ready && worker.owned.len() == 12 / w.len())
+            })
+            .await;
+            took("all share", since);
+        }
+        for round in 0..3 {
+            let since = clock::now();
+            workers[0].group.leave();
+            until(&mut workers, "it leaves", |w| w[0].left).await;
+            took("left", since);
+            until(&mut workers, "the others have all", |w| {
+                w[1].owned.len() + w[2].owned.len() == 12
+            })
+            .await;
+            took(&format!("leave {round}: the others have all"), since);
+            let since = clock::now();
+            workers[0] = Worker::start(&cluster(kafka), settings(&group, &topic))
+                .await
+                .unwrap();
+            until(&mut workers, "all share", |w| {
+                w.iter().all(|w| w.owned.len() == 4)
+            })
+            .await;
+            took("all share again", since);
+        }
+        idle(&mut workers, 3).await;
+        let before = cpu_ticks();
+        idle(&mut workers, 30).await;
+        let ticks = u32::try_from(cpu_ticks() - before).unwrap();
+        let percent = f64::from(ticks) / 30.0;
+        crate::support::loud(&format!("3 idle members: {percent:.2} % of a core"));
+    });
+}
+
+async fn idle(workers: &mut [Worker], seconds: u64) {
+    let work = async {
+        loop {
+            let steps = workers.iter_mut().map(|worker| Box::pin(worker.step()));
+            futures_util::future::select_all(steps).await;
+        }
+    };
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
+        () = work => {}
+    }
+}
+
+/// This process' time on the CPU, in hundredths of a second.
+fn cpu_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
