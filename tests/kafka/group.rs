@@ -422,7 +422,7 @@ fn an_operator_pauses_skips_and_resets_while_a_member_runs() {
     assert_eq!(member.prints(5)[3..], ["3", "5"]);
     operate("reset", &["--to", "earliest", "--yes"]);
     assert_eq!(member.prints(11)[5..], ["0", "1", "2", "3", "4", "5"]);
-    operate("reset", &["--by", "-1", "--yes"]);
+    operate("reset", &["--to", "5", "--yes"]);
     assert_eq!(member.prints(12)[11..], ["5"]);
     let ended = member.leaves();
     assert_eq!(ended.printed.len(), 12);
