@@ -9,15 +9,20 @@
 //! - [`process`]: processes and their groups; [`protocol`]: a worker's lines; [`worker`]: `--exec`;
 //! - [`command`]: `--exec-each`.
 
+pub mod command;
 pub mod connect;
 pub mod credentials;
 pub mod headers;
 pub mod http;
 pub mod outcome;
 mod pool;
+pub mod process;
+pub mod protocol;
 pub mod retry_after;
 pub mod target;
+pub mod worker;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -226,6 +231,54 @@ pub enum Sign {
     Unavailable,
     /// Any other 5xx.
     Broken,
+}
+
+/// What records are given to; cheap to clone.
+#[derive(Clone)]
+pub enum Handler {
+    /// `--http`
+    Http(http::Http),
+    /// `--exec`
+    Worker(worker::Pool),
+    /// `--exec-each`
+    Command(command::Commands),
+}
+
+impl Handler {
+    /// Returns when the handler can take events, however long that takes.
+    pub async fn ready(&self) {
+        match self {
+            Self::Http(http) => http.ready().await,
+            Self::Worker(pool) => pool.ready().await,
+            Self::Command(_) => {}
+        }
+    }
+
+    /// Runs it on one record. When `cancel` ends first, the run is ended: over HTTP the connection is closed, a process is killed and
+    /// reaped; the answer is then [`Outcome::Aborted`]. Dropping the future does the same, without telling when it has been done.
+    pub fn run(
+        &self,
+        delivery: Delivery,
+        cancel: impl Future<Output = ()> + Send,
+    ) -> impl Future<Output = Answer> + Send {
+        let handler = self.clone();
+        async move {
+            match handler {
+                Self::Http(http) => http.run(delivery, cancel).await,
+                Self::Worker(pool) => pool.run(delivery, cancel).await,
+                Self::Command(commands) => commands.run(delivery, cancel).await,
+            }
+        }
+    }
+
+    /// Ends what runs for it, within that time: idle connections and workers. Runs in flight should have ended before.
+    pub async fn stop(&self, within: Duration) {
+        match self {
+            Self::Http(http) => http.stop(),
+            Self::Worker(pool) => pool.stop(within).await,
+            Self::Command(_) => {}
+        }
+    }
 }
 
 /// Cut to [`MAX_EXCERPT`] at a character's boundary.
