@@ -48,6 +48,8 @@ const LETTERS_MS: u64 = 3_000;
 const LEAVING: Duration = Duration::from_secs(7);
 /// Longest that leaving may take where nothing is owned.
 const LEAVING_IDLE: Duration = Duration::from_secs(3);
+/// How long a handler's processes may take to end.
+const STOPPING: Duration = Duration::from_secs(2);
 /// How long a partition that could not be read is left alone.
 const RETRY: Duration = Duration::from_secs(30);
 /// After an error of looking something up.
@@ -238,7 +240,9 @@ impl Deliverer {
                     beside: self.letters.source_of(&partition),
                     retention: self.letters.retention(&partition.0),
                 };
-                let claim = self.core.grant(now(), partition.clone(), token.number(), progress, grant);
+                let claim = self
+                    .core
+                    .grant(now(), partition.clone(), token.number(), progress, grant);
                 self.claims.insert(partition.clone(), claim);
                 self.owned.insert(
                     claim,
@@ -249,7 +253,9 @@ impl Deliverer {
                     },
                 );
             }
-            Event::Pause { partition, token } => self.with(&partition, token, |core, claim| core.pause(claim, true)),
+            Event::Pause { partition, token } => {
+                self.with(&partition, token, |core, claim| core.pause(claim, true))
+            }
             Event::Unpause { partition, token } => {
                 self.with(&partition, token, |core, claim| core.pause(claim, false));
             }
@@ -263,7 +269,11 @@ impl Deliverer {
             }
             Event::Drain { partition, token } => self.with(&partition, token, Core::drain),
             Event::Cancel { partition, token } => {
-                let letters = if self.group.lease().may_start() { LETTERS_MS } else { 0 };
+                let letters = if self.group.lease().may_start() {
+                    LETTERS_MS
+                } else {
+                    0
+                };
                 let until = now().mono + letters;
                 self.with(&partition, token, |core, claim| core.cancel(claim, until));
             }
@@ -280,7 +290,9 @@ impl Deliverer {
 
     /// Does something with a partition, if it is still ours under this token.
     fn with(&mut self, id: &PartitionId, token: Token, what: impl FnOnce(&mut Core<Arc<Body>>, Claim)) {
-        let Some(claim) = self.claims.get(id).copied() else { return };
+        let Some(claim) = self.claims.get(id).copied() else {
+            return;
+        };
         if self.owned.get(&claim).is_some_and(|owned| owned.token == token) {
             what(&mut self.core, claim);
         }
@@ -320,8 +332,12 @@ impl Deliverer {
     }
 
     async fn gap(&mut self, claim: Claim, offsets: Range<i64>) {
-        let Some(owned) = self.owned.get(&claim) else { return };
-        self.group.gap(owned.id.clone(), owned.token, offsets.clone()).await;
+        let Some(owned) = self.owned.get(&claim) else {
+            return;
+        };
+        self.group
+            .gap(owned.id.clone(), owned.token, offsets.clone())
+            .await;
         self.notices.push(Notice::Gone {
             partition: owned.id.clone(),
             offsets,
@@ -344,15 +360,27 @@ impl Deliverer {
     }
 
     fn reload(&mut self, claim: Claim, offset: i64) {
-        let Some(owned) = self.owned.get(&claim) else { return };
-        let (cluster, id, read_committed) = (self.cluster.clone(), owned.id.clone(), self.settings.read_committed);
+        let Some(owned) = self.owned.get(&claim) else {
+            return;
+        };
+        let (cluster, id, read_committed) = (
+            self.cluster.clone(),
+            owned.id.clone(),
+            self.settings.read_committed,
+        );
         self.looking.push(Box::pin(async move {
-            Looked::Record(claim, offset, looking::reload(&cluster, &id, offset, read_committed).await)
+            Looked::Record(
+                claim,
+                offset,
+                looking::reload(&cluster, &id, offset, read_committed).await,
+            )
         }));
     }
 
     fn read_back(&mut self, claim: Claim, to: i64, since: i64) {
-        let Some(owned) = self.owned.get(&claim) else { return };
+        let Some(owned) = self.owned.get(&claim) else {
+            return;
+        };
         let (cluster, id) = (self.cluster.clone(), owned.id.clone());
         self.looking.push(Box::pin(async move {
             let start = looking::window_start(&cluster, &id, since).await;
@@ -367,32 +395,55 @@ impl Deliverer {
                 self.note_work();
             }
             Looked::Record(claim, offset, Err(error)) => {
-                let Some(owned) = self.owned.get(&claim) else { return };
-                tracing::warn!("offset {offset} of {:?} cannot be read again: {}", owned.id, error.chain());
-                let (cluster, id, read_committed) =
-                    (self.cluster.clone(), owned.id.clone(), self.settings.read_committed);
+                let Some(owned) = self.owned.get(&claim) else {
+                    return;
+                };
+                tracing::warn!(
+                    "offset {offset} of {:?} cannot be read again: {}",
+                    owned.id,
+                    error.chain()
+                );
+                let (cluster, id, read_committed) = (
+                    self.cluster.clone(),
+                    owned.id.clone(),
+                    self.settings.read_committed,
+                );
                 self.looking.push(Box::pin(async move {
                     clock::sleep_until(Some(clock::now() + LOOK_AGAIN)).await;
-                    Looked::Record(claim, offset, looking::reload(&cluster, &id, offset, read_committed).await)
+                    Looked::Record(
+                        claim,
+                        offset,
+                        looking::reload(&cluster, &id, offset, read_committed).await,
+                    )
                 }));
             }
             Looked::Ids(claim, to, Ok((ids, next))) => {
-                self.core.read_back(claim, ids.into_iter().filter(|(offset, ..)| *offset < to));
+                self.core
+                    .read_back(claim, ids.into_iter().filter(|(offset, ..)| *offset < to));
                 match next.filter(|next| *next < to) {
                     Some(next) => self.read_on(claim, next, to, None),
                     None => self.core.read_back_done(claim),
                 }
             }
             Looked::Ids(claim, to, Err(error)) => {
-                tracing::warn!("the ids of finished events cannot be read back: {}", error.chain());
+                tracing::warn!(
+                    "the ids of finished events cannot be read back: {}",
+                    error.chain()
+                );
                 self.read_on(claim, 0, to, Some(clock::now() + LOOK_AGAIN));
             }
         }
     }
 
     fn read_on(&mut self, claim: Claim, from: i64, to: i64, not_before: Option<Instant>) {
-        let Some(owned) = self.owned.get(&claim) else { return };
-        let (cluster, id, read_committed) = (self.cluster.clone(), owned.id.clone(), self.settings.read_committed);
+        let Some(owned) = self.owned.get(&claim) else {
+            return;
+        };
+        let (cluster, id, read_committed) = (
+            self.cluster.clone(),
+            owned.id.clone(),
+            self.settings.read_committed,
+        );
         self.looking.push(Box::pin(async move {
             if not_before.is_some() {
                 clock::sleep_until(not_before).await;
@@ -416,7 +467,7 @@ impl Deliverer {
     async fn stop(&mut self) {
         self.abort_all();
         while self.running.next().await.is_some() {}
-        self.handler.stop().await;
+        self.handler.stop(STOPPING).await;
     }
 
     fn abort_all(&mut self) {
@@ -426,7 +477,10 @@ impl Deliverer {
     }
 
     fn unread(&self) -> usize {
-        self.owned.values().filter(|owned| owned.source.retry.is_some()).count()
+        self.owned
+            .values()
+            .filter(|owned| owned.source.retry.is_some())
+            .count()
     }
 }
 

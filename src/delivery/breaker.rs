@@ -168,7 +168,10 @@ impl Breaker {
     }
 
     fn failed_lanes(&self) -> impl Iterator<Item = LaneKey> + '_ {
-        self.window.iter().filter(|(_, failed)| *failed).map(|(lane, _)| *lane)
+        self.window
+            .iter()
+            .filter(|(_, failed)| *failed)
+            .map(|(lane, _)| *lane)
     }
 
     fn sample(&mut self, lane: &LaneKey, failed: bool) {
@@ -223,7 +226,9 @@ mod tests {
     #[test]
     fn an_outage_opens_it_and_the_first_answer_closes_it() {
         let mut breaker = Breaker::default();
-        let changes: Vec<_> = (0..10).map(|lane| fail(&mut breaker, 100, lane, Failed::Overload)).collect();
+        let changes: Vec<_> = (0..10)
+            .map(|lane| fail(&mut breaker, 100, lane, Failed::Overload))
+            .collect();
         assert_eq!(changes.last(), Some(&Change::Opened));
         assert_eq!(breaker.probe_at(), Some(600));
         breaker.probe();

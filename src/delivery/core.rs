@@ -202,7 +202,10 @@ impl<B: Clone> Core<B> {
         if self.rules.has(super::rules::Rule::Seek) {
             track.seek();
         }
-        let window = self.settings.dedup.map(|dedup| Window::new(dedup.ids, dedup.window));
+        let window = self
+            .settings
+            .dedup
+            .map(|dedup| Window::new(dedup.ids, dedup.window));
         let read_back = window.is_some() && self.rules.has(super::rules::Rule::Rebuild);
         if let (true, Some(dedup)) = (read_back, self.settings.dedup) {
             let progress = track.progress();
@@ -210,7 +213,9 @@ impl<B: Clone> Core<B> {
             self.actions.push(Action::ReadBack {
                 claim,
                 to: finished.or(progress.next).unwrap_or(0),
-                since: now.unix.saturating_sub(i64::try_from(dedup.window).unwrap_or(i64::MAX)),
+                since: now
+                    .unix
+                    .saturating_sub(i64::try_from(dedup.window).unwrap_or(i64::MAX)),
             });
         } else {
             self.actions.push(Action::Fetch {
@@ -255,7 +260,9 @@ impl<B: Clone> Core<B> {
     /// What the claim is for: the partition and the token.
     #[must_use]
     pub fn partition(&self, claim: Claim) -> Option<(&PartitionId, u64)> {
-        self.streams.get(&claim).map(|stream| (&stream.partition, stream.token))
+        self.streams
+            .get(&claim)
+            .map(|stream| (&stream.partition, stream.token))
     }
 
     /// How far a partition is.
@@ -273,7 +280,9 @@ impl<B: Clone> Core<B> {
 
     /// A report was read back: what it holds lets keys go on that wait for it ([`Settings::commit_each`]).
     pub fn reported(&mut self, claim: Claim, progress: &Progress) {
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         let lanes = &mut self.lanes;
         let todo = &mut self.todo;
         stream.reports.retain(|offset, lane| {
@@ -392,7 +401,10 @@ impl<B: Clone> Core<B> {
         } else {
             None
         };
-        let ending = self.ending.iter().filter_map(|claim| self.streams.get(claim)?.cancelled);
+        let ending = self
+            .ending
+            .iter()
+            .filter_map(|claim| self.streams.get(claim)?.cancelled);
         let ending = ending.filter(|at| *at > now.mono);
         let expiry = (self.expire_at < u64::MAX && !self.lanes.is_empty()).then_some(self.expire_at);
         ending.chain(due).chain(start).chain(expiry).min()
@@ -410,7 +422,11 @@ impl<B: Clone> Core<B> {
         self.buffer.set_partitions(self.streams.len());
         if let Some(dedup) = self.settings.dedup {
             let most = dedup.ids / self.streams.len().max(1);
-            for window in self.streams.values_mut().filter_map(|stream| stream.window.as_mut()) {
+            for window in self
+                .streams
+                .values_mut()
+                .filter_map(|stream| stream.window.as_mut())
+            {
                 window.set_most(most);
             }
         }
@@ -418,7 +434,9 @@ impl<B: Clone> Core<B> {
 
     /// Puts a partition into the turn, or leaves it there, as long as something of it may start.
     fn turn(&mut self, claim: Claim) {
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         if stream.paused || stream.draining {
             return;
         }

@@ -128,7 +128,11 @@ impl Window {
             let more = (self.ring.len() / 4).max(16);
             self.ring.reserve_exact(more.min(self.most - self.ring.len()));
         }
-        self.ring.push_back(Seen { id, offset, timestamp });
+        self.ring.push_back(Seen {
+            id,
+            offset,
+            timestamp,
+        });
     }
 
     /// Whether a record with this id is a duplicate of a finished one at a lower offset.
@@ -176,7 +180,9 @@ impl Window {
     }
 
     fn pop(&mut self) {
-        let Some(seen) = self.ring.front().copied() else { return };
+        let Some(seen) = self.ring.front().copied() else {
+            return;
+        };
         // A later record with the same id has taken the index.
         if let Ok(slot) = self.find(seen.id)
             && self.index.get(slot) == Some(&self.number(0))
@@ -214,7 +220,9 @@ impl Window {
         let old = std::mem::take(&mut self.index);
         self.index = vec![NONE; old.len() * 2];
         for number in old.into_iter().filter(|number| *number != NONE) {
-            let Some(id) = self.seen(number).map(|seen| seen.id) else { continue };
+            let Some(id) = self.seen(number).map(|seen| seen.id) else {
+                continue;
+            };
             if let Err(slot) = self.find(id)
                 && let Some(place) = self.index.get_mut(slot)
             {

@@ -41,7 +41,11 @@ impl Fuse {
         self.window.push_back((lane, rejected));
         self.rejected += usize::from(rejected);
         if rejected && self.window.len() >= LEAST && self.rejected * 2 > self.window.len() {
-            let lanes = self.window.iter().filter(|(_, rejected)| *rejected).map(|(lane, _)| lane);
+            let lanes = self
+                .window
+                .iter()
+                .filter(|(_, rejected)| *rejected)
+                .map(|(lane, _)| lane);
             self.blown = lanes.collect::<BTreeSet<_>>().len() >= LANES;
         }
         self.blown

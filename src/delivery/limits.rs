@@ -58,7 +58,10 @@ impl Slots {
 
     /// Slots that there are.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "between 1 and 2^32, as Concurrency says")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "between 1 and 2^32, as Concurrency says"
+    )]
     pub fn limit(&self) -> u32 {
         self.ramp.map_or(self.most, |ramp| ramp.min(self.most)).max(1.0) as u32
     }

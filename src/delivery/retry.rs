@@ -292,22 +292,55 @@ mod tests {
         assert_eq!(after(FAILED, &[(LANE, 11, 12)]), Verdict::Again);
         assert_eq!(after(FAILED, &[(OTHER, 9, 12)]), Verdict::Again);
         assert_eq!(after(FAILED, &[(OTHER, 11, 12)]), dead);
-        assert_eq!(after(Failure { closed: false, ..FAILED }, &[(OTHER, 11, 12)]), Verdict::Again);
-        assert_eq!(after(Failure { others: true, ..FAILED }, &[(OTHER, 11, 12)]), Verdict::Again);
-        assert_eq!(after(Failure { hold: true, ..FAILED }, &[(OTHER, 11, 12)]), Verdict::Again);
+        assert_eq!(
+            after(
+                Failure {
+                    closed: false,
+                    ..FAILED
+                },
+                &[(OTHER, 11, 12)]
+            ),
+            Verdict::Again
+        );
+        assert_eq!(
+            after(
+                Failure {
+                    others: true,
+                    ..FAILED
+                },
+                &[(OTHER, 11, 12)]
+            ),
+            Verdict::Again
+        );
+        assert_eq!(
+            after(Failure { hold: true, ..FAILED }, &[(OTHER, 11, 12)]),
+            Verdict::Again
+        );
     }
 
     #[test]
     fn a_second_failure_counts_only_with_a_success_between_the_two() {
-        let settings = Settings { retries: NonZeroU32::MIN.saturating_add(1), ..Settings::default() };
+        let settings = Settings {
+            retries: NonZeroU32::MIN.saturating_add(1),
+            ..Settings::default()
+        };
         for between in [false, true] {
             let mut others = Successes::default();
-            let mut tries = Tries { counted: 1, ..Tries::default() };
+            let mut tries = Tries {
+                counted: 1,
+                ..Tries::default()
+            };
             tries.failed(Rules::all(), NOW, &LANE, &others, FAILED);
             if between {
                 others.push(OTHER, 5, 11);
             }
-            tries.failed(Rules::all(), NOW, &LANE, &others, Failure { number: 20, ..FAILED });
+            tries.failed(
+                Rules::all(),
+                NOW,
+                &LANE,
+                &others,
+                Failure { number: 20, ..FAILED },
+            );
             others.push(OTHER, 21, 22);
             let verdict = tries.due(Rules::all(), &settings, NOW, &LANE, &others, DUE);
             assert_eq!(verdict != Verdict::Again, between);
@@ -319,8 +352,18 @@ mod tests {
         let mut tries = Tries::default();
         tries.failed(Rules::all(), NOW, &LANE, &Successes::default(), FAILED);
         let mut due = |ms: i64, open_ms| {
-            let now = Now { unix: NOW.unix + ms, ..NOW };
-            tries.due(Rules::all(), &once(), now, &LANE, &Successes::default(), Due { open_ms, ..DUE })
+            let now = Now {
+                unix: NOW.unix + ms,
+                ..NOW
+            };
+            tries.due(
+                Rules::all(),
+                &once(),
+                now,
+                &LANE,
+                &Successes::default(),
+                Due { open_ms, ..DUE },
+            )
         };
         assert_eq!(due(3_599_999, 0), Verdict::Again);
         assert_eq!(due(3_600_001, 5), Verdict::Again);
@@ -329,11 +372,29 @@ mod tests {
 
     #[test]
     fn a_proven_record_is_held_for_as_long_as_asked_unless_room_is_short() {
-        let settings = Settings { hold_for: 86_400_000, ..once() };
-        let mut tries = Tries { counted: 1, failures: 1, first_failed: Some(NOW.unix), ..Tries::default() };
+        let settings = Settings {
+            hold_for: 86_400_000,
+            ..once()
+        };
+        let mut tries = Tries {
+            counted: 1,
+            failures: 1,
+            first_failed: Some(NOW.unix),
+            ..Tries::default()
+        };
         let mut due = |ms: i64, tight| {
-            let now = Now { unix: NOW.unix + ms, ..NOW };
-            tries.due(Rules::all(), &settings, now, &LANE, &Successes::default(), Due { tight, ..DUE })
+            let now = Now {
+                unix: NOW.unix + ms,
+                ..NOW
+            };
+            tries.due(
+                Rules::all(),
+                &settings,
+                now,
+                &LANE,
+                &Successes::default(),
+                Due { tight, ..DUE },
+            )
         };
         assert_eq!(due(86_399_999, false), Verdict::Again);
         assert_eq!(due(0, true), Verdict::Dead { given_up: false });
@@ -342,9 +403,17 @@ mod tests {
 
     #[test]
     fn a_due_time_of_a_clock_that_is_ahead_does_not_hide_the_first_failure() {
-        let held = Held { tries: 3, counted: 2, first_failed: NOW.unix + 1_000_000, due: 0 };
+        let held = Held {
+            tries: 3,
+            counted: 2,
+            first_failed: NOW.unix + 1_000_000,
+            due: 0,
+        };
         let tries = Tries::resumed(&held, NOW, 0);
-        assert_eq!((tries.tries, tries.counted, tries.first_failed), (3, 2, Some(NOW.unix)));
+        assert_eq!(
+            (tries.tries, tries.counted, tries.first_failed),
+            (3, 2, Some(NOW.unix))
+        );
     }
 
     proptest! {

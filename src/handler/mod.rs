@@ -117,36 +117,6 @@ impl Delivery {
     }
 }
 
-/// A handler; clones share what it has.
-#[derive(Clone)]
-pub enum Handler {
-    /// `--http`
-    Http(http::Http),
-}
-
-impl Handler {
-    /// Returns when it can be given records.
-    pub async fn ready(&self) {
-        match self {
-            Self::Http(http) => http.ready().await,
-        }
-    }
-
-    /// Gives it one record. When `cancel` is over first, the run is ended.
-    pub async fn run(self, delivery: Delivery, cancel: impl Future<Output = ()> + Send) -> Answer {
-        match self {
-            Self::Http(http) => http.run(delivery, cancel).await,
-        }
-    }
-
-    /// Ends what it has.
-    pub async fn stop(&self) {
-        match self {
-            Self::Http(http) => http.stop(),
-        }
-    }
-}
-
 /// What came of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {

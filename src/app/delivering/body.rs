@@ -62,7 +62,9 @@ impl Body {
     /// Its headers, as the rest of the crate has them.
     pub(super) fn headers(&self) -> Vec<crate::record::Header<'_>> {
         let headers = self.headers.iter();
-        headers.map(|(name, value)| (name.as_ref(), value.as_deref())).collect()
+        headers
+            .map(|(name, value)| (name.as_ref(), value.as_deref()))
+            .collect()
     }
 
     /// Bytes that it keeps in memory.
@@ -76,7 +78,9 @@ impl Body {
     }
 
     /// What its event is compared by, if it is one with an id.
-    pub(super) fn event_id(headers: impl Iterator<Item = (impl AsRef<[u8]>, Option<impl AsRef<[u8]>>)>) -> Option<EventId> {
+    pub(super) fn event_id(
+        headers: impl Iterator<Item = (impl AsRef<[u8]>, Option<impl AsRef<[u8]>>)>,
+    ) -> Option<EventId> {
         let (mut source, mut id) = (None, None);
         for (name, value) in headers {
             match name.as_ref() {
@@ -97,7 +101,11 @@ pub(super) fn fetched(record: &RecordView<'_>, codec: Codec, dedup: bool) -> Fet
     Fetched {
         offset: record.offset,
         key: record.key.map(hash),
-        id: if dedup { Body::event_id(record.headers.iter()) } else { None },
+        id: if dedup {
+            Body::event_id(record.headers.iter())
+        } else {
+            None
+        },
         timestamp: record.timestamp,
         size: body.size(),
         body,

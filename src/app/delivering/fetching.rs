@@ -76,7 +76,9 @@ impl Deliverer {
             } => {
                 // A reset through the log gives the partition a new token and position; until then it is not fetched.
                 let partition = (topic, partition);
-                let Some(claim) = self.claim_of(&partition, tag) else { return };
+                let Some(claim) = self.claim_of(&partition, tag) else {
+                    return;
+                };
                 if let Some(owned) = self.owned.get(&claim) {
                     self.group.cut_back(partition.clone(), owned.token, to).await;
                 }
@@ -101,7 +103,9 @@ impl Deliverer {
                 error,
             } => {
                 let partition = (topic, partition);
-                let Some(claim) = self.claim_of(&partition, tag) else { return };
+                let Some(claim) = self.claim_of(&partition, tag) else {
+                    return;
+                };
                 if let Some(owned) = self.owned.get_mut(&claim) {
                     owned.source = Source {
                         retry: Some(clock::now() + RETRY),
@@ -119,8 +123,12 @@ impl Deliverer {
     }
 
     async fn piece(&mut self, id: &crate::broker::metadata::PartitionId, tag: u64, piece: Piece) {
-        let Some(claim) = self.claim_of(id, tag) else { return };
-        let Some(owned) = self.owned.get_mut(&claim) else { return };
+        let Some(claim) = self.claim_of(id, tag) else {
+            return;
+        };
+        let Some(owned) = self.owned.get_mut(&claim) else {
+            return;
+        };
         owned.source.position = piece.offsets().end;
         owned.source.rest.push_back(piece);
         self.steer(claim).await;
@@ -146,7 +154,9 @@ impl Deliverer {
     /// Gives the core what it wants of what is there, and has the rest fetched; or has fetching stop.
     pub(super) async fn steer(&mut self, claim: Claim) {
         loop {
-            let Some(owned) = self.owned.get_mut(&claim) else { return };
+            let Some(owned) = self.owned.get_mut(&claim) else {
+                return;
+            };
             let source = &mut owned.source;
             if source.retry.is_some() {
                 return;
@@ -158,7 +168,11 @@ impl Deliverer {
                 }
                 return;
             };
-            while source.rest.front().is_some_and(|piece| piece.offsets().end <= from) {
+            while source
+                .rest
+                .front()
+                .is_some_and(|piece| piece.offsets().end <= from)
+            {
                 source.rest.pop_front();
             }
             match source.rest.pop_front() {
@@ -182,7 +196,9 @@ impl Deliverer {
     }
 
     async fn fetch_from(&mut self, claim: Claim, from: i64) {
-        let Some(owned) = self.owned.get_mut(&claim) else { return };
+        let Some(owned) = self.owned.get_mut(&claim) else {
+            return;
+        };
         let source = &mut owned.source;
         if source.is_fetching() && source.position == from && source.rest.is_empty() {
             if std::mem::take(&mut source.paused) {
@@ -196,10 +212,13 @@ impl Deliverer {
             position: from,
             ..Source::default()
         };
-        let epoch = self.core.progress(claim).map_or(-1, |progress| match progress.next {
-            Some(next) if next == from => progress.epoch,
-            _ => -1,
-        });
+        let epoch = self
+            .core
+            .progress(claim)
+            .map_or(-1, |progress| match progress.next {
+                Some(next) if next == from => progress.epoch,
+                _ => -1,
+            });
         let cursor = Cursor::owned(Arc::clone(&owned.id.0), owned.id.1, from, epoch, self.last_tag);
         self.partitions.add(cursor).await;
     }
@@ -237,7 +256,9 @@ impl Deliverer {
         for batch in Batches::new(&fetched.set) {
             let seen = transactions.decide(&batch);
             let next = batch.header.next_offset();
-            let Some(from) = self.core.wants(claim) else { return };
+            let Some(from) = self.core.wants(claim) else {
+                return;
+            };
             if next <= from {
                 continue;
             }
@@ -253,8 +274,14 @@ impl Deliverer {
                 Err(_) => return self.core.undecodable(claim, broken),
             }
             // Damage within a batch is looked for first: what the core has taken cannot be taken back.
-            let sound = batch.records(&mut self.buffer).is_ok_and(|mut records| records.all(|record| record.is_ok()));
-            let records = if sound { batch.records(&mut self.buffer) } else { return self.core.undecodable(claim, broken) };
+            let sound = batch
+                .records(&mut self.buffer)
+                .is_ok_and(|mut records| records.all(|record| record.is_ok()));
+            let records = if sound {
+                batch.records(&mut self.buffer)
+            } else {
+                return self.core.undecodable(claim, broken);
+            };
             let Ok(records) = records else { return };
             let records = records.map_while(Result::ok).map(|record| {
                 let mut record = body::fetched(&record, codec, dedup);
@@ -272,7 +299,8 @@ impl Deliverer {
         if let Some(from) = self.core.wants(claim)
             && from < fetched.offsets.end
         {
-            self.core.fetched(now, claim, of(from..fetched.offsets.end, -1), []);
+            self.core
+                .fetched(now, claim, of(from..fetched.offsets.end, -1), []);
         }
     }
 }

@@ -97,16 +97,35 @@ impl Letters {
     async fn topic(&self, source: &str) -> Result<Topic, TopicError> {
         let about = topics::source(&self.cluster, source).await?;
         let (producer, families) = (self.producer.clone(), self.families);
-        let writer = Writer::open(&self.cluster, producer, &about, &self.group, families, self.create).await?;
-        let configs = describe_configs(&self.cluster, &[source], Some(&["retention.ms", "cleanup.policy"])).await?;
+        let writer = Writer::open(
+            &self.cluster,
+            producer,
+            &about,
+            &self.group,
+            families,
+            self.create,
+        )
+        .await?;
+        let configs = describe_configs(
+            &self.cluster,
+            &[source],
+            Some(&["retention.ms", "cleanup.policy"]),
+        )
+        .await?;
         // Without the right to see it, nothing is given up for its sake.
-        let configs = configs.into_iter().next().and_then(Result::ok).unwrap_or_default();
+        let configs = configs
+            .into_iter()
+            .next()
+            .and_then(Result::ok)
+            .unwrap_or_default();
         let value = |name: &str| configs.iter().find(|config| config.name == name)?.value.clone();
         let deletes = value("cleanup.policy").is_some_and(|policy| policy.contains("delete"));
         let retention = value("retention.ms").filter(|_| deletes);
         Ok(Topic {
             writer,
-            retention: retention.and_then(|text| text.parse().ok()).filter(|millis| *millis > 0),
+            retention: retention
+                .and_then(|text| text.parse().ok())
+                .filter(|millis| *millis > 0),
         })
     }
 
@@ -143,7 +162,9 @@ impl Letters {
             let origin = letters
                 .source_of(&id)
                 .and_then(|_| replay::Origin::read(headers.iter().copied()));
-            let source: Arc<str> = origin.as_ref().map_or_else(|| Arc::clone(&id.0), |origin| Arc::from(&*origin.topic));
+            let source: Arc<str> = origin
+                .as_ref()
+                .map_or_else(|| Arc::clone(&id.0), |origin| Arc::from(&*origin.topic));
             let result = async {
                 let topic = match letters.topics.get(&source) {
                     Some(topic) => topic.clone(),
@@ -156,7 +177,9 @@ impl Letters {
                     topic: &source,
                     topic_id: origin.as_ref().map_or(topic_id, |origin| origin.topic_id),
                     partition: origin.as_ref().map_or(id.1, |origin| origin.partition),
-                    offset: origin.as_ref().map_or(letter.offsets.start, |origin| origin.offset),
+                    offset: origin
+                        .as_ref()
+                        .map_or(letter.offsets.start, |origin| origin.offset),
                     last_offset: (letter.reason == Reason::Undecodable).then_some(letter.offsets.end - 1),
                     timestamp: match (&origin, &body) {
                         (Some(origin), _) => origin.timestamp,
@@ -196,10 +219,13 @@ impl Letters {
 
 impl Deliverer {
     pub(super) fn write(&mut self, letter: Letter<Arc<Body>>) {
-        let Some(owned) = self.owned.get(&letter.claim) else { return };
+        let Some(owned) = self.owned.get(&letter.claim) else {
+            return;
+        };
         let view = self.cluster.view();
         let topic_id = view.topics.get(&*owned.id.0).map_or([0; 16], |topic| topic.id);
-        self.writing.push(self.letters.write(owned.id.clone(), topic_id, letter));
+        self.writing
+            .push(self.letters.write(owned.id.clone(), topic_id, letter));
     }
 
     pub(super) fn written(&mut self, done: Done) {

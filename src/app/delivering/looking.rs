@@ -94,7 +94,9 @@ pub(super) async fn ids(
             ids.push((record.offset, event, record.timestamp));
         }
     });
-    let next = Batches::new(&part.records).last().map(|batch| batch.header.next_offset());
+    let next = Batches::new(&part.records)
+        .last()
+        .map(|batch| batch.header.next_offset());
     Ok((ids, next.filter(|next| *next > from)))
 }
 
@@ -157,7 +159,9 @@ fn each(part: &Part, read_committed: bool, mut each: impl FnMut(&RecordView<'_>,
         };
         let codec = batch.header.codec().unwrap_or_default();
         if let Ok(records) = batch.records(&mut buffer) {
-            records.map_while(Result::ok).for_each(|record| each(&record, codec));
+            records
+                .map_while(Result::ok)
+                .for_each(|record| each(&record, codec));
         }
     }
 }

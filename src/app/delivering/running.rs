@@ -12,7 +12,9 @@ use crate::handler::{Answer, Delivery, Outcome, Sign};
 
 impl Deliverer {
     pub(super) fn start(&mut self, start: Start<Arc<Body>>) {
-        let Some(owned) = self.owned.get(&start.claim) else { return };
+        let Some(owned) = self.owned.get(&start.claim) else {
+            return;
+        };
         let body = start.body;
         let view = self.cluster.view();
         let now = now();

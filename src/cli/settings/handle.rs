@@ -1,6 +1,6 @@
 //! `consume --group` with a handler: `--http`, `--exec`, `--exec-each`.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::delivery::{self, Concurrency, Dedup, Order};
 use crate::handler::headers::Forward;
 use crate::handler::outcome::{Dialect, Rules};
 use crate::handler::target::Target;
-use crate::handler::{credentials, http};
+use crate::handler::{command, credentials, http, process, worker};
 
 /// Settings that need a handler.
 const ONLY_WITH: [&str; 28] = [
@@ -78,6 +78,10 @@ pub struct HandleSettings {
 pub enum HandlerKind {
     /// `--http`
     Http(Box<http::Settings>),
+    /// `--exec`
+    Worker(worker::Settings),
+    /// `--exec-each`
+    Command(command::Settings),
 }
 
 impl Settings {
@@ -87,33 +91,58 @@ impl Settings {
             self.find(name)
                 .is_some_and(|given| matches!(given.origin, Origin::Flag(_)))
         };
-        let handlers: Vec<&str> = ["http", "exec", "exec-each"].into_iter().filter(|name| self.given(name)).collect();
+        let handlers: Vec<&str> = ["http", "exec", "exec-each"]
+            .into_iter()
+            .filter(|name| self.given(name))
+            .collect();
         let handler = match handlers.as_slice() {
             [] => {
                 return match ONLY_WITH.iter().find(by_flag) {
-                    Some(name) => Err(self.wrong(name, "this is for handlers: give --http, --exec or --exec-each")),
+                    Some(name) => {
+                        Err(self.wrong(name, "this is for handlers: give --http, --exec or --exec-each"))
+                    }
                     None => Ok(None),
                 };
             }
             [one] => *one,
-            [one, other, ..] => return Err(self.wrong(one, &format!("this and --{other} exclude each other"))),
+            [one, other, ..] => {
+                return Err(self.wrong(one, &format!("this and --{other} exclude each other")));
+            }
         };
         if !in_group {
             return Err(self.wrong(handler, "a handler is for members of a group: give --group NAME"));
         }
         if let Some(name) = PRINTING.iter().find(by_flag) {
-            return Err(self.wrong(name, &format!("this and --{handler} exclude each other: nothing is printed")));
+            return Err(self.wrong(
+                name,
+                &format!("this and --{handler} exclude each other: nothing is printed"),
+            ));
         }
+        let words = |name: &'static str| self.must(name, |text| process::split(text).map_err(wrong));
+        let kind = match handler {
+            "exec" => HandlerKind::Worker(worker::Settings {
+                command: words("exec")?,
+                workers: self.must("workers", many)?,
+                inflight: self.must("worker-inflight", many)?,
+            }),
+            "exec-each" => HandlerKind::Command(command::Settings {
+                command: words("exec-each")?,
+                at_once: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            }),
+            _ => HandlerKind::Http(Box::new(self.http()?)),
+        };
         Ok(Some(HandleSettings {
-            handler: HandlerKind::Http(Box::new(self.http()?)),
-            delivery: self.delivery()?,
+            delivery: self.delivery(&kind)?,
+            handler: kind,
             max_rate: self.maybe("max-rate", |text| positive(text))?,
             max_event: self.maybe("max-event", |text| {
                 let bytes = values::bytes(text)?;
                 u32::try_from(bytes).map_err(|_| "is larger than any event".to_owned())
             })?,
             families: self.maybe("dlq-headers", Families::read)?.unwrap_or_default(),
-            create: self.must("dlq-create", |text| choice(text, &[("true", true), ("false", false)]))?,
+            create: self.must("dlq-create", |text| {
+                choice(text, &[("true", true), ("false", false)])
+            })?,
         }))
     }
 
@@ -142,13 +171,16 @@ impl Settings {
             rules: Rules::parse(&self.list("on").join(","), dialect)
                 .map_err(|why| self.wrong("on", &why.to_string()))?,
             on_timeout: self.must("on-timeout", |text| {
-                choice(text, &[("lost", http::OnTimeout::Lost), ("wait", http::OnTimeout::Wait)])
+                choice(
+                    text,
+                    &[("lost", http::OnTimeout::Lost), ("wait", http::OnTimeout::Wait)],
+                )
             })?,
             ..http::Settings::new(self.must("http", target)?)
         })
     }
 
-    fn delivery(&self) -> Result<delivery::Settings, Usage> {
+    fn delivery(&self, kind: &HandlerKind) -> Result<delivery::Settings, Usage> {
         let millis = |name: &'static str| self.must(name, values::duration).map(as_millis);
         let (backoff_first, backoff_longest) = self.must("backoff", backoff)?;
         let dedup = if self.switch("dedup")? {
@@ -161,13 +193,24 @@ impl Settings {
             order: self.must("order", |text| {
                 choice(
                     text,
-                    &[("key", Order::Key), ("partition", Order::Partition), ("none", Order::None)],
+                    &[
+                        ("key", Order::Key),
+                        ("partition", Order::Partition),
+                        ("none", Order::None),
+                    ],
                 )
             })?,
-            concurrency: self.must("concurrency", |text| match text {
-                "auto" => Ok(Concurrency::Auto),
-                number => positive(number).map(Concurrency::Fixed),
-            })?,
+            concurrency: match (self.given("concurrency"), kind) {
+                // As many as have room: what waits for a process would run into its time limit.
+                (false, HandlerKind::Worker(settings)) => {
+                    at_once(settings.workers.get().saturating_mul(settings.inflight.get()))
+                }
+                (false, HandlerKind::Command(settings)) => at_once(settings.at_once.get()),
+                _ => self.must("concurrency", |text| match text {
+                    "auto" => Ok(Concurrency::Auto),
+                    number => positive(number).map(Concurrency::Fixed),
+                })?,
+            },
             retries: self.must("retry", positive)?,
             backoff_first,
             backoff_longest,
@@ -182,7 +225,18 @@ impl Settings {
 }
 
 fn positive(text: &str) -> Result<NonZeroU32, String> {
-    text.parse().map_err(|_| format!("is not a number from 1 to {}", u32::MAX))
+    text.parse()
+        .map_err(|_| format!("is not a number from 1 to {}", u32::MAX))
+}
+
+fn many(text: &str) -> Result<NonZeroUsize, String> {
+    let number = positive(text)?;
+    NonZeroUsize::try_from(number).map_err(|_| "is too many".to_owned())
+}
+
+fn at_once(number: usize) -> Concurrency {
+    let number = u32::try_from(number).unwrap_or(u32::MAX);
+    Concurrency::Fixed(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
 }
 
 fn as_millis(duration: Duration) -> u64 {

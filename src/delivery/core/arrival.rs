@@ -39,7 +39,9 @@ impl<B: Clone> Core<B> {
         batch: Batch,
         records: impl IntoIterator<Item = Fetched<B>>,
     ) {
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         if stream.is_over() || stream.stopped || stream.reading_back {
             return;
         }
@@ -54,7 +56,9 @@ impl<B: Clone> Core<B> {
         self.fuse.batch(true);
         for mut record in records {
             record.size = record.size.saturating_add(Self::OVERHEAD);
-            let Some(stream) = self.streams.get_mut(&claim) else { return };
+            let Some(stream) = self.streams.get_mut(&claim) else {
+                return;
+            };
             let position = stream.track.position();
             if record.offset < position {
                 continue;
@@ -74,7 +78,9 @@ impl<B: Clone> Core<B> {
                 stream.track.advance(stream.track.position() + 1);
             }
         }
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         let position = stream.track.position();
         if batch.offsets.end > position {
             stream.track.finish(position..batch.offsets.end);
@@ -95,7 +101,9 @@ impl<B: Clone> Core<B> {
 
     /// The log begins at `start` now: what is behind the position is lost.
     pub fn lost(&mut self, claim: Claim, start: i64) {
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         let position = stream.track.position();
         if start <= position || stream.is_over() {
             return;
@@ -112,7 +120,9 @@ impl<B: Clone> Core<B> {
 
     /// The batch at the position cannot be decoded.
     pub fn undecodable(&mut self, claim: Claim, offsets: Range<i64>) {
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         let position = stream.track.position();
         let fits = offsets.start <= position && position < offsets.end;
         if !fits || stream.is_over() || stream.stopped || stream.reading_back {
@@ -126,14 +136,21 @@ impl<B: Clone> Core<B> {
             self.stop(claim);
             return;
         }
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         if stream.broken.1 < DECODE_TRIES {
             self.actions.push(Action::FetchAgain { claim, offsets });
             return;
         }
         stream.track.advance(offsets.end);
         for unfinished in stream.track.unfinished(position..offsets.end) {
-            let mut entry = Entry::new(claim, unfinished.start, LaneKey::Free(claim, unfinished.start), i64::MAX);
+            let mut entry = Entry::new(
+                claim,
+                unfinished.start,
+                LaneKey::Free(claim, unfinished.start),
+                i64::MAX,
+            );
             entry.end = unfinished.end;
             entry.dead = Some(Reason::Undecodable);
             let id = self.lanes.offer(entry);
@@ -149,7 +166,9 @@ impl<B: Clone> Core<B> {
     /// Ids and timestamps of the records behind the position, in ascending order: answers [`Action::ReadBack`]. May be
     /// called with a part at a time.
     pub fn read_back(&mut self, claim: Claim, records: impl IntoIterator<Item = (i64, EventId, i64)>) {
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         let Some(window) = &mut stream.window else { return };
         for (offset, id, timestamp) in records {
             if stream.track.is_finished(offset) || !self.rules.has(Rule::OnlyFinished) {
@@ -163,7 +182,9 @@ impl<B: Clone> Core<B> {
 
     /// All of them were told.
     pub fn read_back_done(&mut self, claim: Claim) {
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         stream.open.clear();
         if std::mem::take(&mut stream.reading_back) && !stream.is_over() {
             self.fetch(claim);
@@ -172,9 +193,17 @@ impl<B: Clone> Core<B> {
 
     /// The answer to [`Action::Reload`].
     pub fn reloaded(&mut self, claim: Claim, offset: i64, reloaded: Reloaded<B>) {
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
-        let Some(id) = stream.entries.get(&offset).copied() else { return };
-        let Some(entry) = self.lanes.get_mut(id).filter(|entry| entry.stage == Stage::Loading) else {
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
+        let Some(id) = stream.entries.get(&offset).copied() else {
+            return;
+        };
+        let Some(entry) = self
+            .lanes
+            .get_mut(id)
+            .filter(|entry| entry.stage == Stage::Loading)
+        else {
             return;
         };
         entry.stage = Stage::Waiting;
@@ -223,7 +252,9 @@ impl<B: Clone> Core<B> {
 
     /// Goes on fetching, if there is room again for a good part, or for anything and nothing else to do.
     pub(super) fn go_on(&mut self, claim: Claim) {
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         if !stream.stopped || stream.is_over() {
             return;
         }
@@ -241,9 +272,13 @@ impl<B: Clone> Core<B> {
         /// At a time: each poll looks at others.
         const AT_ONCE: usize = 8;
         for _ in 0..self.stops.len().min(AT_ONCE) {
-            let Some(claim) = self.stops.pop_front() else { return };
+            let Some(claim) = self.stops.pop_front() else {
+                return;
+            };
             self.go_on(claim);
-            let Some(stream) = self.streams.get(&claim).filter(|stream| stream.stopped) else { continue };
+            let Some(stream) = self.streams.get(&claim).filter(|stream| stream.stopped) else {
+                continue;
+            };
             let idle = stream.ready.iter().all(std::collections::BTreeSet::is_empty);
             let bytes = stream.entries.len() < self.settings.max_unfinished;
             if idle && bytes && self.evict(now) {
@@ -257,7 +292,9 @@ impl<B: Clone> Core<B> {
 
     fn has_room(&mut self, now: Now, claim: Claim, record: &Fetched<B>) -> bool {
         let fits = |core: &Self| {
-            let Some(stream) = core.streams.get(&claim) else { return false };
+            let Some(stream) = core.streams.get(&claim) else {
+                return false;
+            };
             stream.entries.len() < core.settings.max_unfinished
                 && (core.goes_without_body(&core.lane(stream, claim, record))
                     || core.buffer.has_room(stream.share, record.size, 0))
@@ -265,7 +302,10 @@ impl<B: Clone> Core<B> {
         if fits(self) {
             return true;
         }
-        if self.streams.get(&claim).is_some_and(|stream| stream.entries.len() < self.settings.max_unfinished)
+        if self
+            .streams
+            .get(&claim)
+            .is_some_and(|stream| stream.entries.len() < self.settings.max_unfinished)
             && self.evict(now)
         {
             return fits(self);
@@ -283,15 +323,24 @@ impl<B: Clone> Core<B> {
 
     /// Whether a record would only wait in the buffer behind a held head.
     fn goes_without_body(&self, lane: &LaneKey) -> bool {
-        let held = || self.lanes.head(lane).and_then(|id| self.lanes.get(id)).is_some_and(Entry::is_held);
+        let held = || {
+            self.lanes
+                .head(lane)
+                .and_then(|id| self.lanes.get(id))
+                .is_some_and(Entry::is_held)
+        };
         self.rules.has(Rule::Evict) && self.lanes.loaded(lane).0 >= BODIES_PER_HELD_LANE && held()
     }
 
     fn accept(&mut self, now: Now, claim: Claim, record: Fetched<B>) {
-        let Some(stream) = self.streams.get(&claim) else { return };
+        let Some(stream) = self.streams.get(&claim) else {
+            return;
+        };
         let lane = self.lane(stream, claim, &record);
         let without = self.goes_without_body(&lane);
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         let mut entry = Entry::new(claim, record.offset, lane, record.timestamp);
         entry.id = record.id.filter(|_| stream.window.is_some());
         entry.size = record.size;
@@ -306,7 +355,12 @@ impl<B: Clone> Core<B> {
             entry.tries = Tries::resumed(&held, now, self.breaker.open_ms(now.mono));
             let wait = u64::try_from(held.due.saturating_sub(now.unix)).unwrap_or(0);
             let clamped = wait.min(self.settings.backoff_longest);
-            entry.due = now.mono + if self.rules.has(Rule::Clamp) { clamped } else { wait };
+            entry.due = now.mono
+                + if self.rules.has(Rule::Clamp) {
+                    clamped
+                } else {
+                    wait
+                };
         }
         if let Some(id) = entry.id {
             stream.ids.insert((id, record.offset));
@@ -319,7 +373,9 @@ impl<B: Clone> Core<B> {
     /// Takes a body out of the buffer.
     pub(super) fn unload(&mut self, id: EntryId) {
         self.lanes.unload(id);
-        let Some(entry) = self.lanes.get_mut(id) else { return };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
         let (charge, size) = (entry.charged.take(), entry.size);
         if let (Some(stream), Some(charge)) = (self.streams.get_mut(&entry.claim), charge) {
             self.buffer.give(&mut stream.share, size, charge);
@@ -354,13 +410,19 @@ impl<B: Clone> Core<B> {
     }
 
     fn came_again(&self, id: EntryId) -> bool {
-        self.lanes.get(id).is_some_and(|entry| entry.charged == Some(Charge::Reloaded))
+        self.lanes
+            .get(id)
+            .is_some_and(|entry| entry.charged == Some(Charge::Reloaded))
     }
 
     /// Moves a body that came again into the room of the others, if there is enough.
     fn settle_down(&mut self, id: EntryId) -> bool {
-        let Some(entry) = self.lanes.get_mut(id) else { return false };
-        let Some(stream) = self.streams.get_mut(&entry.claim) else { return false };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return false;
+        };
+        let Some(stream) = self.streams.get_mut(&entry.claim) else {
+            return false;
+        };
         let room = self.buffer.has_room(stream.share, entry.size, 3);
         if room {
             self.buffer.give(&mut stream.share, entry.size, Charge::Reloaded);
@@ -377,7 +439,11 @@ impl<B: Clone> Core<B> {
         }
         self.evict_at = now.mono + EVICT_EVERY_MS;
         let before = self.buffer.used();
-        let ids: Vec<EntryId> = self.streams.values().flat_map(|stream| stream.entries.values().copied()).collect();
+        let ids: Vec<EntryId> = self
+            .streams
+            .values()
+            .flat_map(|stream| stream.entries.values().copied())
+            .collect();
         for id in ids {
             let Some(entry) = self.lanes.get(id) else { continue };
             let head = match entry.lane {
@@ -396,7 +462,9 @@ impl<B: Clone> Core<B> {
 
     /// Asks for a body, if there is room for it; else it is asked for once there is.
     pub(super) fn reload(&mut self, id: EntryId) {
-        let Some(claim) = self.lanes.get(id).map(|entry| entry.claim) else { return };
+        let Some(claim) = self.lanes.get(id).map(|entry| entry.claim) else {
+            return;
+        };
         if !self.may_reload(claim) {
             self.reclaim(claim);
         }
@@ -404,8 +472,12 @@ impl<B: Clone> Core<B> {
             self.starved.push_back(id);
             return;
         }
-        let Some(entry) = self.lanes.get_mut(id) else { return };
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         entry.stage = Stage::Loading;
         entry.charged = Some(Charge::Reloaded);
         self.buffer.take(&mut stream.share, entry.size, Charge::Reloaded);
@@ -416,12 +488,16 @@ impl<B: Clone> Core<B> {
     }
 
     fn may_reload(&self, claim: Claim) -> bool {
-        self.streams.get(&claim).is_some_and(|stream| self.buffer.may_reload(stream.share))
+        self.streams
+            .get(&claim)
+            .is_some_and(|stream| self.buffer.may_reload(stream.share))
     }
 
     /// A head needs room for its body: those that came again and still wait, for another or for their lane, give it.
     fn reclaim(&mut self, claim: Claim) {
-        let Some(stream) = self.streams.get(&claim) else { return };
+        let Some(stream) = self.streams.get(&claim) else {
+            return;
+        };
         let ids: Vec<EntryId> = stream.entries.values().copied().collect();
         for id in ids {
             let waits = |entry: &Entry<B>| entry.stage == Stage::Waiting && entry.body.is_some();

@@ -15,7 +15,9 @@ impl Stream {
 impl<B: Clone> Core<B> {
     /// Starts nothing more of a partition; what runs, and its dead letters, may end. Then comes [`Action::Ended`].
     pub fn drain(&mut self, claim: Claim) {
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         if !std::mem::replace(&mut stream.draining, true) {
             self.ending.push(claim);
             self.actions.push(Action::Pause { claim });
@@ -26,7 +28,9 @@ impl<B: Clone> Core<B> {
     /// clock.
     pub fn cancel(&mut self, claim: Claim, letters_until: u64) {
         self.drain(claim);
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         if stream.cancelled.is_none() {
             for id in stream.entries.values() {
                 if let Some(Stage::Running { attempt, .. }) = self.lanes.get(*id).map(|entry| entry.stage) {
@@ -44,7 +48,9 @@ impl<B: Clone> Core<B> {
     /// Tells which partitions have nothing more in flight.
     pub(super) fn end(&mut self, now: Now) {
         let over = |claim: &Claim| {
-            let Some(stream) = self.streams.get(claim) else { return true };
+            let Some(stream) = self.streams.get(claim) else {
+                return true;
+            };
             let given_up = stream.cancelled.is_some_and(|until| until <= now.mono);
             stream.running == 0 && (given_up && self.rules.has(Rule::DrainEnds) || !self.has_letters(stream))
         };
@@ -58,7 +64,9 @@ impl<B: Clone> Core<B> {
     /// Whether dead letters are being written, or would be next.
     fn has_letters(&self, stream: &Stream) -> bool {
         stream.entries.values().any(|id| {
-            let Some(entry) = self.lanes.get(*id) else { return false };
+            let Some(entry) = self.lanes.get(*id) else {
+                return false;
+            };
             match entry.stage {
                 Stage::Dead(_) => true,
                 Stage::Waiting | Stage::Loading => entry.unwritten > 0 && self.lanes.is_head(*id),
@@ -75,13 +83,17 @@ impl<B: Clone> Core<B> {
             .unwrap_or_default();
         for id in ids {
             self.unschedule(id);
-            let Some((entry, head)) = self.lanes.remove(id) else { continue };
+            let Some((entry, head)) = self.lanes.remove(id) else {
+                continue;
+            };
             if let (Some(stream), Some(charge)) = (self.streams.get_mut(&claim), entry.charged) {
                 self.buffer.give(&mut stream.share, entry.size, charge);
             }
             self.todo.extend(head);
         }
-        let Some(stream) = self.streams.remove(&claim) else { return };
+        let Some(stream) = self.streams.remove(&claim) else {
+            return;
+        };
         for (offset, lane) in &stream.reports {
             self.todo.extend(self.lanes.reported(lane, claim, *offset));
         }

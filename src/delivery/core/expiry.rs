@@ -27,7 +27,11 @@ impl Stream {
     }
 
     fn is_near<B>(&self, now: Now, entry: &Entry<B>, tenths: i64) -> bool {
-        let edge = if tenths == HELD_TENTHS { self.edge.0 } else { self.edge.1 };
+        let edge = if tenths == HELD_TENTHS {
+            self.edge.0
+        } else {
+            self.edge.1
+        };
         let aged = self.retention.is_some_and(|ms| {
             let ms = i64::try_from(ms).unwrap_or(i64::MAX);
             now.unix.saturating_sub(entry.timestamp) > ms / 10 * tenths
@@ -94,7 +98,9 @@ impl<B: Clone> Core<B> {
         while let Some(id) = next {
             next = self.lanes.behind(id);
             let Some(entry) = self.lanes.get(id) else { return };
-            let Some(stream) = self.streams.get(&entry.claim) else { return };
+            let Some(stream) = self.streams.get(&entry.claim) else {
+                return;
+            };
             match entry.stage {
                 Stage::Dead(_) => continue,
                 Stage::Running { .. } | Stage::Loading => return,

@@ -22,8 +22,12 @@ pub(super) enum How {
 impl<B: Clone> Core<B> {
     pub(super) fn finish(&mut self, id: EntryId, how: How) {
         self.unschedule(id);
-        let Some((entry, head)) = self.lanes.remove(id) else { return };
-        let Some(stream) = self.streams.get_mut(&entry.claim) else { return };
+        let Some((entry, head)) = self.lanes.remove(id) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(&entry.claim) else {
+            return;
+        };
         if let Some(charge) = entry.charged {
             self.buffer.give(&mut stream.share, entry.size, charge);
         }
@@ -31,7 +35,11 @@ impl<B: Clone> Core<B> {
         stream.track.finish(entry.offset..entry.end);
         if let Some(event) = entry.id {
             stream.ids.remove(&(event, entry.offset));
-            let awaited = stream.ids.range((event, i64::MIN)..(event, entry.offset)).next().is_some();
+            let awaited = stream
+                .ids
+                .range((event, i64::MIN)..(event, entry.offset))
+                .next()
+                .is_some();
             if let (Some(window), true) = (&mut stream.window, how != How::Gone) {
                 window.finished(event, entry.offset, entry.timestamp, awaited);
             }
@@ -70,14 +78,20 @@ impl<B: Clone> Core<B> {
 
     /// It is neither due nor ready any more.
     pub(super) fn unschedule(&mut self, id: EntryId) {
-        let Some(entry) = self.lanes.get_mut(id) else { return };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
         if std::mem::take(&mut entry.timed) {
             self.due.remove(&(entry.due, id));
         }
         if let Stage::Ready(kind) = entry.stage {
             entry.stage = Stage::Waiting;
             let key = entry.ready_key(kind);
-            if let Some(ready) = self.streams.get_mut(&entry.claim).and_then(|s| s.ready.get_mut(at(kind))) {
+            if let Some(ready) = self
+                .streams
+                .get_mut(&entry.claim)
+                .and_then(|s| s.ready.get_mut(at(kind)))
+            {
                 ready.remove(&(key, id));
             }
         }
@@ -86,14 +100,18 @@ impl<B: Clone> Core<B> {
     /// An operator has skipped an offset. One that is in flight keeps its lane until it ends, or another of its key would run
     /// beside it.
     pub fn skip(&mut self, claim: super::Claim, offset: i64) {
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         let Some(id) = stream.entries.get(&offset).copied() else {
             if !stream.track.is_finished(offset) {
                 stream.track.finish(offset..offset + 1);
             }
             return;
         };
-        let Some(entry) = self.lanes.get_mut(id) else { return };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
         match entry.stage {
             Stage::Running { kind, .. } if !self.rules.has(Rule::SkipWaits) => {
                 self.slots.give(kind);

@@ -15,15 +15,22 @@ use crate::delivery::{Action, Attempt, Now, Outcome, Reason, Sign};
 impl<B: Clone> Core<B> {
     /// A handler ended. `why` is what to tell people about a failure. The second outcome of an attempt is ignored.
     pub fn outcome(&mut self, now: Now, attempt: Attempt, outcome: Outcome, why: Option<Arc<str>>) {
-        let Some(entry) = self.attempted(attempt) else { return };
+        let Some(entry) = self.attempted(attempt) else {
+            return;
+        };
         let Stage::Running {
-            kind, probe, deadline, ..
+            kind,
+            probe,
+            deadline,
+            ..
         } = entry.stage
         else {
             return;
         };
         let (id, claim, lane, skipped) = (attempt.entry, entry.claim, entry.lane, entry.skipped);
-        let Some(stream) = self.streams.get_mut(&claim) else { return };
+        let Some(stream) = self.streams.get_mut(&claim) else {
+            return;
+        };
         stream.running -= 1;
         let over = stream.is_over();
         self.slots.give(kind);
@@ -92,7 +99,9 @@ impl<B: Clone> Core<B> {
 
     /// The dead letter was written, or not.
     pub fn letter(&mut self, now: Now, attempt: Attempt, written: bool) {
-        let Some(entry) = self.attempted(attempt) else { return };
+        let Some(entry) = self.attempted(attempt) else {
+            return;
+        };
         if !matches!(entry.stage, Stage::Dead(_)) {
             return;
         }
@@ -105,7 +114,9 @@ impl<B: Clone> Core<B> {
             self.finish(id, How::Skipped);
             return;
         }
-        let Some(entry) = self.lanes.get_mut(id) else { return };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
         entry.stage = Stage::Waiting;
         entry.unwritten = entry.unwritten.saturating_add(1);
         let wait = retry::backoff(&self.settings, entry.unwritten, &mut self.random);
@@ -131,10 +142,16 @@ impl<B: Clone> Core<B> {
             open_ms: self.breaker.open_ms(now.mono),
         };
         let waits = (self.settings.backoff_first, self.settings.backoff_longest);
-        let change = self.breaker.failed(self.rules, now.mono, lane, failed, probe, waits);
+        let change = self
+            .breaker
+            .failed(self.rules, now.mono, lane, failed, probe, waits);
         self.changed(change);
-        let Some(entry) = self.lanes.get_mut(id) else { return };
-        entry.tries.failed(self.rules, now, &lane, &self.successes, failure);
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
+        entry
+            .tries
+            .failed(self.rules, now, &lane, &self.successes, failure);
         let wait = retry::backoff(&self.settings, entry.tries.tries, &mut self.random);
         self.hold(now, id, (now.mono + wait).max(not_before));
         self.thin(&lane, id);
@@ -152,12 +169,16 @@ impl<B: Clone> Core<B> {
             hold: true,
             open_ms: self.breaker.open_ms(now.mono),
         };
-        let Some(entry) = self.lanes.get_mut(id) else { return };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
         let blown = self.fuse.is_blown();
         if blown && over {
             return;
         }
-        entry.tries.failed(self.rules, now, &lane, &self.successes, failure);
+        entry
+            .tries
+            .failed(self.rules, now, &lane, &self.successes, failure);
         if blown {
             // Tried again now and then: a better deploy may take it.
             self.hold(now, id, now.mono + self.settings.backoff_longest);
@@ -181,7 +202,9 @@ impl<B: Clone> Core<B> {
 
     fn schedule(&mut self, id: EntryId, due: u64) {
         self.unschedule(id);
-        let Some(entry) = self.lanes.get_mut(id) else { return };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
         entry.due = due;
         entry.timed = true;
         self.due.insert((due, id));

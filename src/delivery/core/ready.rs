@@ -11,10 +11,14 @@ use crate::delivery::{Action, Attempt, Claim, Letter, Now, Reason, Start};
 impl<B: Clone> Core<B> {
     /// Looks at an entry that may have become ready.
     pub(super) fn look(&mut self, now: Now, id: EntryId) {
-        let Some(entry) = self.lanes.get_mut(id) else { return };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
         let (claim, offset, lane) = (entry.claim, entry.offset, entry.lane);
         let dead = entry.dead;
-        let Some(stream) = self.streams.get(&claim) else { return };
+        let Some(stream) = self.streams.get(&claim) else {
+            return;
+        };
         if entry.stage != Stage::Waiting || stream.is_over() && entry.unwritten == 0 {
             return;
         }
@@ -61,11 +65,15 @@ impl<B: Clone> Core<B> {
             follows: self.follows.contains(&lane),
             given_up: self.given_up.contains(&lane),
         };
-        let Some(entry) = self.lanes.get_mut(id) else { return };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
         let kind = if entry.tries.tries == 0 {
             Kind::Fresh
         } else {
-            let verdict = entry.tries.due(self.rules, &self.settings, now, &lane, &self.successes, due);
+            let verdict = entry
+                .tries
+                .due(self.rules, &self.settings, now, &lane, &self.successes, due);
             if let Verdict::Dead { given_up } = verdict {
                 if given_up && matches!(lane, LaneKey::Key(..)) {
                     mark(&mut self.given_up, lane);
@@ -77,7 +85,11 @@ impl<B: Clone> Core<B> {
         };
         entry.stage = Stage::Ready(kind);
         let key = entry.ready_key(kind);
-        if let Some(ready) = self.streams.get_mut(&claim).and_then(|stream| stream.ready.get_mut(at(kind))) {
+        if let Some(ready) = self
+            .streams
+            .get_mut(&claim)
+            .and_then(|stream| stream.ready.get_mut(at(kind)))
+        {
             ready.insert((key, id));
         }
         self.turn(claim);
@@ -87,7 +99,9 @@ impl<B: Clone> Core<B> {
     pub(super) fn bury(&mut self, now: Now, id: EntryId, reason: Reason) {
         self.unschedule(id);
         let refused = matches!(reason, Reason::Rejected | Reason::Undecodable | Reason::Invalid);
-        let Some(entry) = self.lanes.get_mut(id) else { return };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
         entry.dead = Some(reason);
         if refused && self.fuse.is_blown() {
             entry.due = now.mono + self.settings.backoff_longest;
@@ -103,7 +117,11 @@ impl<B: Clone> Core<B> {
     pub(super) fn write_letters(&mut self) {
         while let Some(id) = self.letters.pop_front() {
             let number = self.count();
-            let Some(entry) = self.lanes.get_mut(id).filter(|entry| entry.stage == Stage::Dead(None)) else {
+            let Some(entry) = self
+                .lanes
+                .get_mut(id)
+                .filter(|entry| entry.stage == Stage::Dead(None))
+            else {
                 continue;
             };
             entry.stage = Stage::Dead(Some(number));
@@ -140,18 +158,27 @@ impl<B: Clone> Core<B> {
                 return;
             }
             let [fresh, again] = [0, 1].map(|at| self.turns.get(at).is_some_and(|turn| !turn.is_empty()));
-            let Some(kind) = self.slots.pick(self.rules, fresh, again) else { return };
+            let Some(kind) = self.slots.pick(self.rules, fresh, again) else {
+                return;
+            };
             let Some(claim) = self.turns.get_mut(at(kind)).and_then(|turn| turn.pop_front()) else {
                 return;
             };
-            let Some(stream) = self.streams.get_mut(&claim) else { continue };
+            let Some(stream) = self.streams.get_mut(&claim) else {
+                continue;
+            };
             if let Some(turning) = stream.turning.get_mut(at(kind)) {
                 *turning = false;
             }
             if stream.paused || stream.draining {
                 continue;
             }
-            let Some((_, id)) = stream.ready.get(at(kind)).and_then(|ready| ready.first()).copied() else {
+            let Some((_, id)) = stream
+                .ready
+                .get(at(kind))
+                .and_then(|ready| ready.first())
+                .copied()
+            else {
                 continue;
             };
             if self.bounded(claim, id) {
@@ -176,12 +203,17 @@ impl<B: Clone> Core<B> {
 
     /// What tries an open breaker: the ready head with the fewest attempts, each time another.
     fn probe(&self) -> Option<EntryId> {
-        let streams = self.streams.values().filter(|stream| !stream.paused && !stream.draining);
+        let streams = self
+            .streams
+            .values()
+            .filter(|stream| !stream.paused && !stream.draining);
         if !self.rules.has(Rule::Rotate) {
             let first = |stream: &super::Stream| {
                 let mut ids = stream.entries.values().copied();
                 ids.find(|id| self.lanes.is_head(*id)).filter(|id| {
-                    self.lanes.get(*id).is_some_and(|entry| matches!(entry.stage, Stage::Ready(_)))
+                    self.lanes
+                        .get(*id)
+                        .is_some_and(|entry| matches!(entry.stage, Stage::Ready(_)))
                 })
             };
             return { streams }.find_map(first);
@@ -200,8 +232,12 @@ impl<B: Clone> Core<B> {
     fn run(&mut self, now: Now, id: EntryId, probe: bool) {
         self.unschedule(id);
         let number = self.count();
-        let Some(entry) = self.lanes.get_mut(id) else { return };
-        let Some(stream) = self.streams.get_mut(&entry.claim) else { return };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(&entry.claim) else {
+            return;
+        };
         let Some(body) = entry.body.clone() else {
             self.todo.push_back(id);
             return;

@@ -101,16 +101,22 @@ impl Log {
     pub(super) fn is_duplicate(&self, offset: i64) -> bool {
         let rec = self.rec(offset);
         let reset = self.reset;
-        self.recs[..usize::try_from(offset).unwrap()].iter().zip(0i64..).any(|(other, at)| {
-            // After a reset what lies behind its target is to be done again.
-            let again = reset.is_some_and(|(_, target)| at >= target);
-            let done = other.done.map(|(at, _)| at).or(if again { None } else { other.succeeded });
-            other.data
-                && other.id == rec.id
-                && other.replay == rec.replay
-                && (done.is_some() && reset.is_none_or(|(when, _)| !again || done >= Some(when))
-                    || other.lettered
-                    || other.skipped)
-        })
+        self.recs[..usize::try_from(offset).unwrap()]
+            .iter()
+            .zip(0i64..)
+            .any(|(other, at)| {
+                // After a reset what lies behind its target is to be done again.
+                let again = reset.is_some_and(|(_, target)| at >= target);
+                let done = other
+                    .done
+                    .map(|(at, _)| at)
+                    .or(if again { None } else { other.succeeded });
+                other.data
+                    && other.id == rec.id
+                    && other.replay == rec.replay
+                    && (done.is_some() && reset.is_none_or(|(when, _)| !again || done >= Some(when))
+                        || other.lettered
+                        || other.skipped)
+            })
     }
 }

@@ -35,7 +35,10 @@ fn run(scenario: &'static str, seed: u64, rules: Rules, trace: bool) -> (Result<
         opened: world.opened,
         mended: u32::from(world.now > scenario::MENDED),
     };
-    (world.broken.map_or(Ok(sums), Err), world.trace.unwrap_or_default())
+    (
+        world.broken.map_or(Ok(sums), Err),
+        world.trace.unwrap_or_default(),
+    )
 }
 
 #[expect(clippy::disallowed_methods, reason = "what to run, of a test")]
@@ -44,7 +47,9 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn seeds(default: u64) -> u64 {
-    variable("DELIVERY_SEEDS").and_then(|text| text.parse().ok()).unwrap_or(default)
+    variable("DELIVERY_SEEDS")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// `seeds` in all, over the scenarios.
@@ -99,9 +104,12 @@ fn without_a_rule_a_promise_is_broken() {
     for rule in Rule::ALL {
         let rules = Rules::all().without(rule);
         let hit = (0..most).find_map(|seed| {
-            SCENARIOS
-                .iter()
-                .find_map(|scenario| run(scenario, seed, rules, false).0.err().map(|broken| (*scenario, seed, broken)))
+            SCENARIOS.iter().find_map(|scenario| {
+                run(scenario, seed, rules, false)
+                    .0
+                    .err()
+                    .map(|broken| (*scenario, seed, broken))
+            })
         });
         match hit {
             Some((scenario, seed, broken)) => {

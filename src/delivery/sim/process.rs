@@ -52,7 +52,9 @@ impl World {
     fn claim_of(&self, process: usize, log: usize) -> Option<Claim> {
         let token = self.logs[log].token;
         let held = self.processes[process].claims.iter();
-        held.filter(|(_, held)| held.log == log && held.token == token).map(|(claim, _)| *claim).next()
+        held.filter(|(_, held)| held.log == log && held.token == token)
+            .map(|(claim, _)| *claim)
+            .next()
     }
 
     fn send(&mut self, process: usize, wait: u64, inner: Inner) {
@@ -65,7 +67,11 @@ impl World {
         if self.processes[process].core.is_some() {
             return;
         }
-        let skew = if self.c.skew > 0 { self.random.gen_range(-self.c.skew..=self.c.skew) } else { 0 };
+        let skew = if self.c.skew > 0 {
+            self.random.gen_range(-self.c.skew..=self.c.skew)
+        } else {
+            0
+        };
         let seed = self.random.r#gen();
         let settings = self.c.settings();
         let life = self.processes[process].life + 1;
@@ -81,7 +87,10 @@ impl World {
     /// It dies.
     pub(super) fn abandon(&mut self, process: usize) {
         let life = self.processes[process].life;
-        let gone: Vec<Running> = self.running.extract_if(.., |run| run.process == (process, life)).collect();
+        let gone: Vec<Running> = self
+            .running
+            .extract_if(.., |run| run.process == (process, life))
+            .collect();
         for run in gone {
             // An HTTP handler goes on without its owner.
             if !self.c.worker && self.logs[run.at.0].rec(run.at.1).truth == Truth::Good && self.roll(300) {
@@ -101,14 +110,20 @@ impl World {
         let (token, progress) = (this.token, this.progress.clone());
         say!(self, "grant of {log} to {process} under {token}: {progress:?}");
         let this = &mut self.logs[log];
-        this.known = progress.held.iter().map(|(offset, held)| (*offset, held.tries)).collect();
+        this.known = progress
+            .held
+            .iter()
+            .map(|(offset, held)| (*offset, held.tries))
+            .collect();
         let first = self.homes[this.home].logs[0];
         let grant = Grant {
             taken_over: token > 1,
             beside: (first != log).then(|| Self::partition(first)),
             retention: (self.c.retention > 0).then_some(self.c.retention),
         };
-        let Some(core) = &mut self.processes[process].core else { return };
+        let Some(core) = &mut self.processes[process].core else {
+            return;
+        };
         let claim = core.grant(now, Self::partition(log), token, progress, grant);
         let held = Held {
             log,
@@ -171,7 +186,11 @@ impl World {
         let unit = u64::from(BODY + Core::<Body>::OVERHEAD);
         let most = self.c.buffer + self.c.buffer / 8 + 3;
         if used > most * unit {
-            self.bad(format!("P4 {} bodies in memory, {} allowed", used / unit, self.c.buffer));
+            self.bad(format!(
+                "P4 {} bodies in memory, {} allowed",
+                used / unit,
+                self.c.buffer
+            ));
         }
         if self.core(process).unfinished() > self.c.bound * self.logs.len() {
             self.bad("P4 more unfinished records than allowed".into());
@@ -189,7 +208,9 @@ impl World {
     fn act(&mut self, process: usize, action: Action<Body>) {
         match action {
             Action::Fetch { claim, from } => {
-                let Some(held) = self.processes[process].claims.get_mut(&claim) else { return };
+                let Some(held) = self.processes[process].claims.get_mut(&claim) else {
+                    return;
+                };
                 held.turn += 1;
                 (held.from, held.fetching, held.idle) = (from, true, false);
                 let turn = held.turn;
@@ -221,7 +242,10 @@ impl World {
                 let mut at = None;
                 for run in self.running.extract_if(.., runs).collect::<Vec<_>>() {
                     at = Some(run.at);
-                    if !self.c.worker && self.logs[run.at.0].rec(run.at.1).truth == Truth::Good && self.roll(300) {
+                    if !self.c.worker
+                        && self.logs[run.at.0].rec(run.at.1).truth == Truth::Good
+                        && self.roll(300)
+                    {
                         self.at(run.until, Event::Effect(run.at.0, run.at.1));
                     }
                 }
@@ -232,7 +256,9 @@ impl World {
             }
             Action::DeadLetter(letter) => self.write(process, &letter),
             Action::Gap { claim, offsets } => {
-                let Some(log) = self.processes[process].claims.get(&claim).map(|held| held.log) else { return };
+                let Some(log) = self.processes[process].claims.get(&claim).map(|held| held.log) else {
+                    return;
+                };
                 for offset in offsets {
                     say!(self, "gap at {log}/{offset}");
                     let now = self.now;
@@ -242,7 +268,9 @@ impl World {
                     if offset >= start {
                         self.bad(format!("P1 {log}/{offset} is called lost and is not"));
                     } else if self.c.scenario == "retention" {
-                        self.bad(format!("P1 retention took {log}/{offset} before it went to the dead letters"));
+                        self.bad(format!(
+                            "P1 retention took {log}/{offset} before it went to the dead letters"
+                        ));
                     }
                 }
             }
@@ -262,10 +290,13 @@ impl World {
     }
 
     fn ended(&mut self, process: usize, claim: Claim, progress: Progress) {
-        let Some(held) = self.processes[process].claims.remove(&claim) else { return };
+        let Some(held) = self.processes[process].claims.remove(&claim) else {
+            return;
+        };
         let log = held.log;
         let life = self.processes[process].life;
-        self.running.retain(|run| run.process != (process, life) || run.at.0 != log);
+        self.running
+            .retain(|run| run.process != (process, life) || run.at.0 != log);
         say!(self, "ended: {log} under {}", held.token);
         let now = self.now;
         self.logs[log].ended.insert(held.token, now);
@@ -288,7 +319,11 @@ impl World {
 
     fn release(&mut self, process: usize, home: usize) {
         let logs = &self.logs;
-        if self.processes[process].claims.values().all(|held| logs[held.log].home != home) {
+        if self.processes[process]
+            .claims
+            .values()
+            .all(|held| logs[held.log].home != home)
+        {
             self.processes[process].releases.push(home);
             self.try_release(process);
         }
@@ -299,12 +334,19 @@ impl World {
         if self.processes[process].reporting {
             return;
         }
-        let Some(home) = self.processes[process].releases.pop() else { return };
+        let Some(home) = self.processes[process].releases.pop() else {
+            return;
+        };
         let entries = std::mem::take(&mut self.processes[process].ended);
         self.send_entries(process, entries, Some(home));
     }
 
-    fn send_entries(&mut self, process: usize, entries: Vec<(usize, u64, Progress)>, released: Option<usize>) {
+    fn send_entries(
+        &mut self,
+        process: usize,
+        entries: Vec<(usize, u64, Progress)>,
+        released: Option<usize>,
+    ) {
         let slow = self.faults() && self.roll(self.c.slow_report);
         let wait = self.random.gen_range(10..=if slow { 600 } else { 30 });
         self.processes[process].reporting = true;
@@ -367,7 +409,9 @@ impl World {
     }
 
     fn fetch(&mut self, process: usize, claim: Claim, turn: u64) {
-        let Some(held) = self.processes[process].claims.get_mut(&claim) else { return };
+        let Some(held) = self.processes[process].claims.get_mut(&claim) else {
+            return;
+        };
         if held.turn != turn || !held.fetching {
             return;
         }
@@ -384,8 +428,11 @@ impl World {
         }
         let most = from + self.random.gen_range(1..=12);
         let this = &self.logs[log];
-        let garbage = |at: &i64| this.rec(*at).truth == Truth::Garbage && this.rec(*at).data && !this.rec(*at).gone;
-        let to = (from..most.min(this.end())).find(garbage).unwrap_or(most.min(this.end()));
+        let garbage =
+            |at: &i64| this.rec(*at).truth == Truth::Garbage && this.rec(*at).data && !this.rec(*at).gone;
+        let to = (from..most.min(this.end()))
+            .find(garbage)
+            .unwrap_or(most.min(this.end()));
         if to == from {
             self.core(process).undecodable(claim, from..from + 1);
             return;
@@ -427,7 +474,9 @@ impl World {
     }
 
     fn reload(&mut self, process: usize, claim: Claim, offset: i64) {
-        let Some(log) = self.processes[process].claims.get(&claim).map(|held| held.log) else { return };
+        let Some(log) = self.processes[process].claims.get(&claim).map(|held| held.log) else {
+            return;
+        };
         let reloaded = if offset < self.logs[log].start {
             Reloaded::BelowStart
         } else if self.logs[log].rec(offset).gone {
@@ -439,7 +488,9 @@ impl World {
     }
 
     fn read_back(&mut self, process: usize, claim: Claim, to: i64) {
-        let Some(log) = self.processes[process].claims.get(&claim).map(|held| held.log) else { return };
+        let Some(log) = self.processes[process].claims.get(&claim).map(|held| held.log) else {
+            return;
+        };
         let this = &self.logs[log];
         let there = (this.start..to.min(this.end())).filter(|at| {
             let rec = this.rec(*at);
@@ -448,7 +499,11 @@ impl World {
         let records: Vec<_> = there
             .map(|at| {
                 let rec = this.rec(at);
-                (at, Self::event_id(rec.id, rec.replay), UNIX + i64::try_from(rec.at).unwrap())
+                (
+                    at,
+                    Self::event_id(rec.id, rec.replay),
+                    UNIX + i64::try_from(rec.at).unwrap(),
+                )
             })
             .collect();
         self.core(process).read_back(claim, records);
@@ -457,32 +512,44 @@ impl World {
 
     fn started(&mut self, process: usize, start: &Start<Body>) {
         let (log, offset) = start.body;
-        let Some(held) = self.processes[process].claims.get(&start.claim) else { return };
+        let Some(held) = self.processes[process].claims.get(&start.claim) else {
+            return;
+        };
         let (token, life) = (held.token, self.processes[process].life);
         self.starts += 1;
         let (outcome, wait, effect, outage) = self.handle(log, offset);
-        say!(self, "{process} starts {log}/{offset} attempt {} under {token}: {outcome:?} in {wait}", start.tries);
+        say!(
+            self,
+            "{process} starts {log}/{offset} attempt {} under {token}: {outcome:?} in {wait}",
+            start.tries
+        );
         let now = self.now;
         let this = &self.logs[log];
         let (home, key) = (this.home, this.rec(offset).key);
         if let Some(key) = key
-            && let Some(other) = self
-                .running
-                .iter()
-                .find(|run| run.process == (process, life) && run.home == home && run.key == key && run.until > now)
+            && let Some(other) = self.running.iter().find(|run| {
+                run.process == (process, life) && run.home == home && run.key == key && run.until > now
+            })
         {
             let what = format!("P2b {log}/{offset} starts while {:?} of key {key} runs", other.at);
             self.bad(what);
         }
         let this = &self.logs[log];
         if this.token == token && this.progress.is_finished(offset) && !this.rec(offset).skipped {
-            self.bad(format!("P6 {log}/{offset} starts though the group knows that it is finished"));
+            self.bad(format!(
+                "P6 {log}/{offset} starts though the group knows that it is finished"
+            ));
         }
         let this = &self.logs[log];
         if let Some((done, by)) = this.rec(offset).done {
-            let kept = this.ended.get(&by).is_some_and(|ended| done + REPORT + 1_300 < *ended);
+            let kept = this
+                .ended
+                .get(&by)
+                .is_some_and(|ended| done + REPORT + 1_300 < *ended);
             if by == token || kept && this.reset.is_none_or(|(when, _)| done > when) {
-                self.bad(format!("P6 {log}/{offset} is repeated, done at {done} under {by}"));
+                self.bad(format!(
+                    "P6 {log}/{offset} is repeated, done at {done} under {by}"
+                ));
             }
         }
         let this = &self.logs[log];
@@ -513,7 +580,11 @@ impl World {
                 rec.failed_itself += 1;
             }
         }
-        self.send(process, wait, Inner::Handled(start.attempt, outcome, (log, offset)));
+        self.send(
+            process,
+            wait,
+            Inner::Handled(start.attempt, outcome, (log, offset)),
+        );
     }
 
     /// An event that the group knows as finished is not delivered under another offset.
@@ -523,11 +594,17 @@ impl World {
         let twin = (0..offset).find(|at| {
             let other = this.rec(*at);
             let lasting = !other.gone && *at >= this.start && this.reset.is_none();
-            lasting && other.id == rec.id && other.replay == rec.replay && other.data && this.progress.is_finished(*at)
+            lasting
+                && other.id == rec.id
+                && other.replay == rec.replay
+                && other.data
+                && this.progress.is_finished(*at)
                 && (other.done.is_some() || other.lettered)
         });
         if let Some(twin) = twin {
-            self.bad(format!("P9 {log}/{offset} is delivered though its event is finished at {twin}"));
+            self.bad(format!(
+                "P9 {log}/{offset} is delivered though its event is finished at {twin}"
+            ));
         }
         let this = &self.logs[log];
         let rec = this.rec(offset);
@@ -544,25 +621,42 @@ impl World {
                 && !this.is_duplicate(*at)
         });
         if let Some(below) = below {
-            self.bad(format!("P9 {log}/{offset} is delivered before {below} with its id is finished"));
+            self.bad(format!(
+                "P9 {log}/{offset} is delivered before {below} with its id is finished"
+            ));
         }
     }
 
-    fn handled(&mut self, process: usize, now: Now, attempt: Attempt, outcome: Outcome, (log, offset): (usize, i64)) {
+    fn handled(
+        &mut self,
+        process: usize,
+        now: Now,
+        attempt: Attempt,
+        outcome: Outcome,
+        (log, offset): (usize, i64),
+    ) {
         let life = self.processes[process].life;
         let this = (process, life);
-        let known = self.running.iter().any(|run| run.process == this && run.attempt == attempt);
+        let known = self
+            .running
+            .iter()
+            .any(|run| run.process == this && run.attempt == attempt);
         // Aborted meanwhile: the owner is told that, and nothing else.
         if !known && outcome != Outcome::Aborted {
             return;
         }
         self.running.retain(|run| {
-            run.process != this || run.attempt != attempt || run.until > now.mono && outcome != Outcome::Aborted
+            run.process != this
+                || run.attempt != attempt
+                || run.until > now.mono && outcome != Outcome::Aborted
         });
         if outcome == Outcome::Done {
             self.effect(log, offset);
             let claims = &self.processes[process].claims;
-            let token = claims.values().find(|held| held.log == log).map_or(0, |held| held.token);
+            let token = claims
+                .values()
+                .find(|held| held.log == log)
+                .map_or(0, |held| held.token);
             let this = &mut self.logs[log];
             if token == this.token {
                 this.rec_mut(offset).done = Some((now.mono, token));
@@ -575,9 +669,19 @@ impl World {
     }
 
     fn write(&mut self, process: usize, letter: &Letter<Body>) {
-        let Some(log) = self.processes[process].claims.get(&letter.claim).map(|held| held.log) else { return };
+        let Some(log) = self.processes[process]
+            .claims
+            .get(&letter.claim)
+            .map(|held| held.log)
+        else {
+            return;
+        };
         let offset = letter.offsets.start;
-        say!(self, "{process} writes a dead letter for {log}/{offset}: {:?}", letter.reason);
+        say!(
+            self,
+            "{process} writes a dead letter for {log}/{offset}: {:?}",
+            letter.reason
+        );
         let down = within(&self.c.letters_down, self.now);
         let written = !down && !(self.faults() && self.c.retention == 0 && self.roll(200));
         // Written, and the acknowledgement lost.
@@ -596,14 +700,20 @@ impl World {
         let rec = this.rec(offset).clone();
         match letter.reason {
             Reason::Exhausted => {
-                let outage_only = rec.failed_in_outage > 0 && rec.failed_itself == 0 && rec.truth == Truth::Good;
+                let outage_only =
+                    rec.failed_in_outage > 0 && rec.failed_itself == 0 && rec.truth == Truth::Good;
                 let patient = rec.first_failed.is_none_or(|first| self.now < first + UNPROVEN);
                 let follows = rec.key.is_some_and(|key| this.dead_keys.contains(&key));
                 if outage_only && patient && !follows {
-                    self.bad(format!("P7 {log}/{offset} goes to the dead letters for an outage"));
+                    self.bad(format!(
+                        "P7 {log}/{offset} goes to the dead letters for an outage"
+                    ));
                 }
                 if letter.tries < RETRIES && !follows {
-                    self.bad(format!("P7 {log}/{offset} is given up after {} attempts", letter.tries));
+                    self.bad(format!(
+                        "P7 {log}/{offset} is given up after {} attempts",
+                        letter.tries
+                    ));
                 }
             }
             Reason::Rejected => {
@@ -612,7 +722,10 @@ impl World {
                 }
                 // Half of the fuse's window, and what was on its way; after an operator's word a fifth of it.
                 if self.deploy_letters.len() > 60 + 28 * self.resumed {
-                    self.bad(format!("P10 a bad deploy makes {} dead letters", self.deploy_letters.len()));
+                    self.bad(format!(
+                        "P10 a bad deploy makes {} dead letters",
+                        self.deploy_letters.len()
+                    ));
                 }
             }
             Reason::Undecodable if rec.truth != Truth::Garbage => {
@@ -645,7 +758,10 @@ impl World {
     pub(super) fn reset_in(&mut self, process: usize, log: usize) {
         let now = self.now;
         let claims = self.processes[process].claims.iter();
-        let old: Vec<Claim> = claims.filter(|(_, held)| held.log == log).map(|(claim, _)| *claim).collect();
+        let old: Vec<Claim> = claims
+            .filter(|(_, held)| held.log == log)
+            .map(|(claim, _)| *claim)
+            .collect();
         for claim in old {
             self.core(process).cancel(claim, now);
         }

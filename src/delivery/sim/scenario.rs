@@ -87,8 +87,28 @@ pub(super) struct Config {
 }
 
 pub(super) const SCENARIOS: &[&str] = &[
-    "plain", "crash", "letters", "outage", "partial", "timeout", "dedup", "skip", "reset", "compact", "skew", "poison",
-    "retention", "garbage", "deploy", "one bad", "hang", "ranges", "tight", "rotate", "silent", "all",
+    "plain",
+    "crash",
+    "letters",
+    "outage",
+    "partial",
+    "timeout",
+    "dedup",
+    "skip",
+    "reset",
+    "compact",
+    "skew",
+    "poison",
+    "retention",
+    "garbage",
+    "deploy",
+    "one bad",
+    "hang",
+    "ranges",
+    "tight",
+    "rotate",
+    "silent",
+    "all",
 ];
 
 impl Config {

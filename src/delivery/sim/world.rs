@@ -229,9 +229,20 @@ impl World {
                 .processes
                 .iter()
                 .filter_map(|process| process.core.as_ref())
-                .flat_map(|core| core.waiting(Now { mono: self.now, unix: UNIX }).take(3).collect::<Vec<_>>())
+                .flat_map(|core| {
+                    core.waiting(Now {
+                        mono: self.now,
+                        unix: UNIX,
+                    })
+                    .take(3)
+                    .collect::<Vec<_>>()
+                })
                 .collect();
-            let cores: Vec<_> = self.processes.iter().map(|process| process.core.as_ref()).collect();
+            let cores: Vec<_> = self
+                .processes
+                .iter()
+                .map(|process| process.core.as_ref())
+                .collect();
             if let Some(trace) = &mut self.trace {
                 trace.push(format!("{cores:#?}"));
             }
@@ -275,7 +286,10 @@ impl World {
             Event::Check(log, offset) => {
                 let rec = self.logs[log].rec(offset);
                 if rec.ended.is_none() && !rec.gone {
-                    self.bad(format!("P3 good record {log}/{offset} of key {:?} still waits", rec.key));
+                    self.bad(format!(
+                        "P3 good record {log}/{offset} of key {:?} still waits",
+                        rec.key
+                    ));
                 }
             }
             Event::Drained(home, since) => {
@@ -314,7 +328,9 @@ impl World {
         rec.data = !self.roll(40);
         let end = self.logs[log].end();
         if self.c.dedup && end > 0 && self.roll(self.c.duplicate) {
-            let other = self.logs[log].rec(end - 1 - self.random.gen_range(0..end.min(20))).clone();
+            let other = self.logs[log]
+                .rec(end - 1 - self.random.gen_range(0..end.min(20)))
+                .clone();
             if other.data && other.truth != Truth::Garbage {
                 rec.id = other.id;
                 if self.roll(600) {
@@ -345,7 +361,14 @@ impl World {
     }
 
     fn append(&mut self, log: usize, rec: Rec) {
-        say!(self, "append {log}/{} {:?} id {} {:?}", self.logs[log].end(), rec.key, rec.id, rec.truth);
+        say!(
+            self,
+            "append {log}/{} {:?} id {} {:?}",
+            self.logs[log].end(),
+            rec.key,
+            rec.id,
+            rec.truth
+        );
         self.logs[log].recs.push(rec);
         for process in 0..self.processes.len() {
             self.produced_to(process, log);
@@ -366,14 +389,25 @@ impl World {
         }
         let before = (this.start..offset).find(|at| {
             let rec = this.rec(*at);
-            rec.key == key && rec.ended.is_none() && !rec.has_reason() && !(self.c.dedup && this.is_duplicate(*at))
+            rec.key == key
+                && rec.ended.is_none()
+                && !rec.has_reason()
+                && !(self.c.dedup && this.is_duplicate(*at))
         });
         if let Some(before) = before {
-            self.bad(format!("P2 {log}/{offset} succeeded before {log}/{before} of its key was finished"));
+            self.bad(format!(
+                "P2 {log}/{offset} succeeded before {log}/{before} of its key was finished"
+            ));
         }
     }
 
-    fn report(&mut self, process: usize, life: u64, entries: Vec<(usize, u64, Progress)>, released: Option<usize>) {
+    fn report(
+        &mut self,
+        process: usize,
+        life: u64,
+        entries: Vec<(usize, u64, Progress)>,
+        released: Option<usize>,
+    ) {
         for (log, token, progress) in &entries {
             if self.logs[*log].token == *token {
                 self.merge(*log, progress);
@@ -406,7 +440,10 @@ impl World {
                 let now = self.now;
                 self.logs[log].rec_mut(offset).ended.get_or_insert(now);
             } else {
-                self.bad(format!("P1 {log}/{offset} counts as finished for no reason: {:?}", this.rec(offset)));
+                self.bad(format!(
+                    "P1 {log}/{offset} counts as finished for no reason: {:?}",
+                    this.rec(offset)
+                ));
             }
         }
         for (offset, held) in &before.held {
@@ -454,7 +491,8 @@ impl World {
         }
         // Half of what it had sent is lost with it.
         if self.roll(500) {
-            self.events.retain(|_, event| !matches!(event, Event::Report { process: p, .. } if *p == process));
+            self.events
+                .retain(|_, event| !matches!(event, Event::Report { process: p, .. } if *p == process));
         }
     }
 
@@ -473,9 +511,13 @@ impl World {
     fn skip(&mut self) {
         let log = self.random.gen_range(0..self.logs.len());
         let this = &self.logs[log];
-        let (Some(next), Some(process)) = (this.progress.next, self.homes[this.home].owner) else { return };
-        let open: Vec<i64> =
-            (next..this.end()).filter(|at| this.rec(*at).data && !this.progress.is_finished(*at)).take(20).collect();
+        let (Some(next), Some(process)) = (this.progress.next, self.homes[this.home].owner) else {
+            return;
+        };
+        let open: Vec<i64> = (next..this.end())
+            .filter(|at| this.rec(*at).data && !this.progress.is_finished(*at))
+            .take(20)
+            .collect();
         if open.is_empty() {
             return;
         }
@@ -493,7 +535,9 @@ impl World {
         let log = self.random.gen_range(0..self.logs.len());
         let home = self.logs[log].home;
         let this = &mut self.logs[log];
-        let (Some(next), Some(process)) = (this.progress.next, self.homes[home].owner) else { return };
+        let (Some(next), Some(process)) = (this.progress.next, self.homes[home].owner) else {
+            return;
+        };
         if this.reset.is_some() || next <= this.start + 5 || self.homes[home].draining.is_some() {
             return;
         }

@@ -14,7 +14,7 @@ use crate::cli::output::{Output, plural};
 use crate::cli::settings::{HandleSettings, HandlerKind, JoinSettings, PrintSettings};
 use crate::fetch::fetcher::Fetcher;
 use crate::group::driver::{self, Topics};
-use crate::handler::{Handler, http};
+use crate::handler::{Handler, command, http, worker};
 use crate::produce::producer::{Producer, ProducerSettings};
 use crate::record::Compression;
 use crate::shutdown::Interrupts;
@@ -36,6 +36,8 @@ pub(super) async fn run(
     let name: Arc<str> = Arc::from(join.group.as_str());
     let handler = match &handling.handler {
         HandlerKind::Http(settings) => Handler::Http(http::Http::new((**settings).clone())?),
+        HandlerKind::Worker(settings) => Handler::Worker(worker::Pool::start(settings.clone())),
+        HandlerKind::Command(settings) => Handler::Command(command::Commands::new(settings.clone())),
     };
     let limits = Limits {
         drain: join.drain,
