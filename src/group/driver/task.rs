@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
@@ -62,6 +63,7 @@ pub(super) struct Task {
     log: Log,
     member: Member,
     lease: Lease,
+    living: Arc<AtomicUsize>,
     mirror: Mirror,
     topics: Watched,
     /// When metadata is asked for again (monotonic milliseconds); none while it is asked for.
@@ -94,7 +96,7 @@ impl Task {
         settings: GroupSettings,
         log: Log,
         topics: Watched,
-        lease: Lease,
+        (lease, living): (Lease, Arc<AtomicUsize>),
     ) -> Self {
         let now = now();
         let of_member = settings.of_member(clock::unix_millis());
@@ -106,6 +108,7 @@ impl Task {
             settings,
             log,
             lease,
+            living,
             topics,
             jobs: JoinSet::new(),
             appending: BTreeSet::new(),
@@ -205,6 +208,8 @@ impl Task {
                 break;
             }
         }
+        self.living
+            .store(self.member.state().members.len(), Ordering::Relaxed);
         let mono = clock::mono_millis();
         self.find(mono);
         self.check();

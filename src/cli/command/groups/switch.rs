@@ -49,8 +49,18 @@ pub(super) async fn run(
         let changed = if switch.dry_run {
             is_paused(&state, place.as_ref()) != switch.pause
         } else {
-            let record = |state: &State| Ok(record(state, switch, place.as_ref(), &manner.operator));
-            decide(cluster, &switch.group, record).await?.is_some()
+            let write = |pause: bool| {
+                let record =
+                    move |state: &State| Ok(record(state, switch, pause, place.as_ref(), &manner.operator));
+                decide(cluster, &switch.group, record)
+            };
+            let changed = write(switch.pause).await?.is_some();
+            if !changed && !switch.pause && place.is_none() {
+                // Nothing is paused; but a fuse that has blown lives in the members alone, who hear of it by this.
+                write(true).await?;
+                write(false).await?;
+            }
+            changed
         };
         let result = result(switch.pause, switch.dry_run, changed);
         if !manner.json {
@@ -111,10 +121,11 @@ fn still_paused(state: &State, switch: &SwitchGroup) -> Partitions {
 fn record(
     state: &State,
     switch: &SwitchGroup,
+    pause: bool,
     place: Option<&PartitionId>,
     operator: &str,
 ) -> Option<Record> {
-    if is_paused(state, place) == switch.pause {
+    if is_paused(state, place) == pause {
         return None;
     }
     let seen = match place {
@@ -122,7 +133,7 @@ fn record(
         Some(partition) => state.partitions.get(partition)?.pause_seen,
     };
     let (by, why, partition) = (operator.to_owned(), switch.why.clone(), place.cloned());
-    Some(if switch.pause {
+    Some(if pause {
         Record::Pause {
             by,
             why,
