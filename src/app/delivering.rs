@@ -506,10 +506,10 @@ impl Deliverer {
         let Some(owned) = self.owned.get(&claim) else {
             return;
         };
-        let (cluster, id, read_committed) = (
-            self.cluster.clone(),
-            owned.id.clone(),
+        let (cluster, id) = (self.cluster.clone(), owned.id.clone());
+        let how = (
             self.settings.read_committed,
+            self.letters.source_of(&id).is_some(),
         );
         self.looking.push(Box::pin(async move {
             if not_before.is_some() {

@@ -103,11 +103,7 @@ pub(super) fn fetched(record: &RecordView<'_>, codec: Codec, dedup: Option<bool>
     Fetched {
         offset: record.offset,
         key: record.key.map(hash),
-        id: if dedup {
-            Body::event_id(record.headers.iter())
-        } else {
-            None
-        },
+        id: dedup.and_then(|replay| Body::event_id(record.headers, replay)),
         timestamp: record.timestamp,
         size: body.size(),
         body,
