@@ -27,6 +27,8 @@ use crate::group::rules::Rules;
 const FIND_AGAIN: u64 = 1_000;
 /// After how many milliseconds a reset that was not read back is written again.
 const RESET_AGAIN: u64 = 2_000;
+/// After how many milliseconds the log is cut again, after it was refused.
+const TRUNCATE_AGAIN: u64 = 3_600_000;
 /// How many milliseconds a cut that a fetch came upon is held back: the topic may be another one now, which is told by
 /// its metadata.
 const RESET_DELAY: u64 = 1_000;
@@ -72,7 +74,8 @@ pub(super) struct Task {
     wanted: Vec<(Wants, u64)>,
     starting: Starting,
     cuts: BTreeMap<PartitionId, Cut>,
-    may_truncate: bool,
+    /// When the log may be cut again (monotonic milliseconds): later, without the right to do it.
+    truncate_from: u64,
     /// Events on their way out.
     ready: VecDeque<Event>,
     /// It has left, and only the mirror is to be told.
@@ -112,7 +115,7 @@ impl Task {
             wanted: Vec::new(),
             starting: Starting::default(),
             cuts: BTreeMap::new(),
-            may_truncate: true,
+            truncate_from: 0,
             ready: VecDeque::new(),
             left: false,
             over: false,
@@ -303,7 +306,7 @@ impl Task {
     }
 
     fn truncate(&mut self, before: i64) {
-        if !self.may_truncate {
+        if clock::mono_millis() < self.truncate_from {
             return;
         }
         let log = self.log.clone();
@@ -582,7 +585,7 @@ impl Task {
                         ..
                     }
                 ) {
-                    self.may_truncate = false;
+                    self.truncate_from = clock::mono_millis() + TRUNCATE_AGAIN;
                     tracing::warn!("{error}: until then the log grows");
                 } else {
                     tracing::info!("{}", anyhow::Error::new(error));
