@@ -21,7 +21,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    pub(super) fn new(lease: Lease) -> Self {
+    pub(crate) fn new(lease: Lease) -> Self {
         Self {
             state: Arc::new(AtomicU8::new(OPEN)),
             lease,
@@ -48,11 +48,11 @@ impl Permit {
         self.lease.may_start()
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.state.fetch_max(CLOSED, Ordering::AcqRel);
     }
 
-    pub(super) fn void(&self) {
+    pub(crate) fn void(&self) {
         self.state.fetch_max(VOID, Ordering::AcqRel);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crate::barnabas_bin::{barnabas, command, produce};
@@ -31,7 +32,7 @@ fn consumer_groups(kafka: &Kafka, args: &[&str]) -> Finished {
 }
 
 /// Committed offset and lag of each partition, as `kafka-consumer-groups --describe` has them; −1 for none.
-fn described(kafka: &Kafka, group: &str, topic: &str) -> BTreeMap<i32, (i64, i64)> {
+pub(crate) fn described(kafka: &Kafka, group: &str, topic: &str) -> BTreeMap<i32, (i64, i64)> {
     let run = consumer_groups(kafka, &["--describe", "--group", group]);
     let rows = run.text().lines().filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -393,4 +394,37 @@ fn a_count_ends_a_member_and_the_next_one_goes_on_behind_it() {
     assert_eq!(read(&["-c", "2"]).text(), "0\n1\n");
     assert_eq!(read(&["-c", "3", "-u"]).text(), "2\n3\n4\n");
     assert_eq!(read(&["-e"]).text(), "5\n");
+}
+
+#[test]
+fn an_operator_pauses_skips_and_resets_while_a_member_runs() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.topic("operated", 1);
+    let group = group_name("operated");
+    let operate = |verb: &str, flags: &[&str]| {
+        let args = ["groups", verb, "-b", &kafka.bootstrap(), &group];
+        barnabas(&[&args[..], flags].concat(), b"").success();
+    };
+    produce(kafka, &topic, &[], b"0\n1\n2\n").success();
+    let mut member = Member::start(kafka, &group, &["-t", &topic, "-f", "%s\\n"]);
+    assert_eq!(member.prints(3), ["0", "1", "2"]);
+    operate("pause", &[]);
+    // The member reads of it within a moment, and then prints nothing.
+    let nothing_more = |member: &Member, count: usize| {
+        thread::sleep(Duration::from_secs(1));
+        assert_eq!(member.count(), count);
+    };
+    nothing_more(&member, 3);
+    produce(kafka, &topic, &[], b"3\n4\n5\n").success();
+    nothing_more(&member, 3);
+    operate("skip", &["-t", &topic, "-p", "0", "-o", "4", "--yes"]);
+    operate("resume", &[]);
+    assert_eq!(member.prints(5)[3..], ["3", "5"]);
+    operate("reset", &["--to", "earliest", "--yes"]);
+    assert_eq!(member.prints(11)[5..], ["0", "1", "2", "3", "4", "5"]);
+    operate("reset", &["--to", "5", "--yes"]);
+    assert_eq!(member.prints(12)[11..], ["5"]);
+    let ended = member.leaves();
+    assert_eq!(ended.printed.len(), 12);
+    assert!(ended.said.iter().all(|line| !line.contains("warning")), "{:?}", ended.said);
 }

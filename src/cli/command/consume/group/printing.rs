@@ -1,5 +1,8 @@
 //! The printing thread of a group's member: a handler whose records are done once they are written out.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Duration;
