@@ -44,6 +44,7 @@ struct Worker {
     owned: BTreeMap<PartitionId, (Token, Progress)>,
     ready: bool,
     left: bool,
+    removed: usize,
 }
 
 impl Worker {
@@ -56,6 +57,7 @@ impl Worker {
             owned: BTreeMap::new(),
             ready: false,
             left: false,
+            removed: 0,
         })
     }
 
@@ -82,7 +84,8 @@ impl Worker {
             Event::Ready { .. } => self.ready = true,
             Event::Left => self.left = true,
             Event::Failed(failure) => panic!("{failure}"),
-            Event::Pause { .. } | Event::Unpause { .. } | Event::Skip { .. } | Event::Removed { .. } => {}
+            Event::Removed { .. } => self.removed += 1,
+            Event::Pause { .. } | Event::Unpause { .. } | Event::Skip { .. } => {}
         }
     }
 
@@ -165,10 +168,11 @@ fn members_share_a_topic_hand_over_and_are_seen_by_kafkas_tools() {
         })
         .await;
         workers.pop();
+        workers[0].report(3, 17).await;
         workers[0].group.leave();
         until(&mut workers, "the last one leaves", |w| w[0].left).await;
         let told = committed(&cluster, &group).await;
-        assert_eq!(told.len(), 6, "{told:?}");
+        assert_eq!((told.len(), told[&3].0), (6, 17), "{told:?}");
         assert!(
             told.values().all(|(_, text)| text.parse::<Marker>().is_ok()),
             "{told:?}"
@@ -327,6 +331,75 @@ fn members_by_kafkas_own_protocol_stop_the_mirror_and_not_the_group() {
     });
 }
 
+#[test]
+fn the_death_of_the_broker_that_leads_the_log_expires_nobody() {
+    let Some(kafka) = Kafka::three() else { return };
+    let topic = kafka.topic("work", 6);
+    block_on(async {
+        let (cluster_of_all, group) = (cluster(&kafka), group("broker-death"));
+        let mut workers = Vec::new();
+        for _ in 0..2 {
+            let own = cluster(&kafka);
+            workers.push(Worker::start(&own, settings(&group, &topic)).await.unwrap());
+        }
+        until(&mut workers, "both share", |w| {
+            w.iter().all(|w| w.owned.len() == 3)
+        })
+        .await;
+        let leader = kafka.leader(&topic_of(&group).unwrap(), 0);
+        kafka.kill(leader);
+        // Longer than a session: whoever is to be expired is by then.
+        idle(&mut workers, 25).await;
+        assert!(workers.iter().all(|w| w.removed == 0 && w.owned.len() == 3));
+        assert!(workers.iter().all(|w| w.lease.may_start()));
+        kafka.start(leader);
+        for worker in &mut workers {
+            let partition = worker.owned.keys().next().unwrap().1;
+            worker.report(partition, 9).await;
+        }
+        let seen = async {
+            loop {
+                let state = replay(&cluster_of_all, &group).await.unwrap().state;
+                let nine = state.partitions.values().filter(|p| p.progress.next == Some(9));
+                if nine.count() == 2 {
+                    return;
+                }
+                idle(&mut workers, 1).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, seen).await.unwrap();
+    });
+}
+
+#[test]
+fn a_member_that_dies_is_replaced_when_its_session_is_over() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.topic("death", 4);
+    block_on(async {
+        let group = group("death");
+        let quick = || GroupSettings {
+            session: Duration::from_secs(2),
+            report: Duration::from_millis(500),
+            ..settings(&group, &topic)
+        };
+        let mut workers = Vec::new();
+        for _ in 0..2 {
+            let own = cluster(kafka);
+            workers.push(Worker::start(&own, quick()).await.unwrap());
+        }
+        until(&mut workers, "both share", |w| {
+            w.iter().all(|w| w.owned.len() == 2)
+        })
+        .await;
+        let since = clock::now();
+        drop(workers.remove(0));
+        until(&mut workers, "the other has all", |w| w[0].owned.len() == 4).await;
+        let took = since.elapsed();
+        crate::support::loud(&format!("replaced after {took:?}, session 2 s"));
+        assert!(took < Duration::from_secs(4), "{took:?}");
+    });
+}
+
 /// Prints how long joining and leaving take, and what three idle members cost: CPU of this process (their bytes are seen
 /// with `ss -tinp` meanwhile).
 #[test]
@@ -373,6 +446,23 @@ fn how_long_a_join_and_a_leave_take_and_what_three_idle_members_cost() {
             .await;
             took("all share again", since);
         }
+        let since = clock::now();
+        // As if its process had died.
+        drop(workers.pop());
+        until(&mut workers, "the others have all", |w| {
+            w.iter().map(|w| w.owned.len()).sum::<usize>() == 12
+        })
+        .await;
+        took("death, session 10 s: the others have all", since);
+        workers.push(
+            Worker::start(&cluster(kafka), settings(&group, &topic))
+                .await
+                .unwrap(),
+        );
+        until(&mut workers, "all share", |w| {
+            w.iter().all(|w| w.owned.len() == 4)
+        })
+        .await;
         idle(&mut workers, 3).await;
         let before = cpu_ticks();
         idle(&mut workers, 30).await;
