@@ -238,7 +238,11 @@ pub fn seal<'a>(failed: &Failed<'a>, families: Families, shape: Shape) -> Envelo
         headers: Vec::new(),
     };
     // Coordinates alone are ours alone.
-    let families = if shape >= Shape::Coordinates { Families::default() } else { families };
+    let families = if shape >= Shape::Coordinates {
+        Families::default()
+    } else {
+        families
+    };
     if shape != Shape::Bare {
         for header in failed.headers {
             if !is_ours(header.0) && !families.write(header.0) {
@@ -315,7 +319,11 @@ fn story(letter: &mut Envelope<'_>, failed: &Failed<'_>, families: Families) {
         put(spring::PARTITION, failed.partition.to_be_bytes().into());
         put(spring::OFFSET, failed.offset.to_be_bytes().into());
         put(spring::TIMESTAMP, failed.timestamp.to_be_bytes().into());
-        let whose = if failed.append_time { "LogAppendTime" } else { "CreateTime" };
+        let whose = if failed.append_time {
+            "LogAppendTime"
+        } else {
+            "CreateTime"
+        };
         put(spring::TIMESTAMP_TYPE, whose.into());
         put(spring::GROUP, failed.group.into());
         put(spring::EXCEPTION, failed.reason.class().into());
@@ -340,9 +348,16 @@ fn text(letter: &mut Envelope<'_>, failed: &Failed<'_>, families: Families, left
         (families.spring, spring::MESSAGE),
         (families.connect, connect::MESSAGE),
     ];
-    let names = || names.iter().filter(|(written, _)| *written).map(|(_, name)| *name);
+    let names = || {
+        names
+            .iter()
+            .filter(|(written, _)| *written)
+            .map(|(_, name)| *name)
+    };
     let taken: usize = names().map(str::len).sum();
-    let Some(left) = left.checked_sub(taken) else { return };
+    let Some(left) = left.checked_sub(taken) else {
+        return;
+    };
     let message = cut(failed.message, left / names().count());
     for name in names() {
         letter.put(name, message.clone());

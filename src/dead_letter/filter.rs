@@ -37,7 +37,8 @@ impl Filter {
         let error = |wanted: &String| {
             let part = wanted.to_lowercase();
             let has = |text: &Option<String>| {
-                text.as_ref().is_some_and(|text| text.to_lowercase().contains(&part))
+                text.as_ref()
+                    .is_some_and(|text| text.to_lowercase().contains(&part))
             };
             letter.status.as_ref() == Some(wanted) || has(&letter.message) || has(&letter.exception)
         };
@@ -51,14 +52,18 @@ impl Filter {
         // Of a long key the beginning is known.
         let key = |wanted: &String| {
             detail.key.as_ref().is_some_and(|key| {
-                key == wanted.as_bytes() || key.len() < wanted.len() && key.len() >= 1024 && wanted.as_bytes().starts_with(key)
+                key == wanted.as_bytes()
+                    || key.len() < wanted.len() && key.len() >= 1024 && wanted.as_bytes().starts_with(key)
             })
         };
         self.error.as_ref().is_none_or(error)
             && self.since.is_none_or(|since| detail.time >= since)
             && self.key.as_ref().is_none_or(key)
             && self.kind.as_ref().is_none_or(kind)
-            && self.outcome.as_ref().is_none_or(|wanted| letter.outcome.as_ref() == Some(wanted))
+            && self
+                .outcome
+                .as_ref()
+                .is_none_or(|wanted| letter.outcome.as_ref() == Some(wanted))
     }
 }
 
@@ -86,9 +91,15 @@ pub fn find_ids<'a>(
                 found.insert(letter.id);
             }
             (Some(_), Some(_)) if text.len() >= MIN_PREFIX => {
-                return Err(format!("{text} is the beginning of several ids: write more of it"));
+                return Err(format!(
+                    "{text} is the beginning of several ids: write more of it"
+                ));
             }
-            _ => return Err(format!("there is no letter {text}; `barnabas dlq list --all` has their ids")),
+            _ => {
+                return Err(format!(
+                    "there is no letter {text}; `barnabas dlq list --all` has their ids"
+                ));
+            }
         }
     }
     Ok(found)

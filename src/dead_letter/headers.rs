@@ -111,7 +111,14 @@ pub mod spring {
     pub const RETRY_TIMESTAMP: &str = "retry_topic-original-timestamp";
     /// Those that are written.
     pub const WRITTEN: [&str; 8] = [
-        TOPIC, PARTITION, OFFSET, TIMESTAMP, TIMESTAMP_TYPE, GROUP, EXCEPTION, MESSAGE,
+        TOPIC,
+        PARTITION,
+        OFFSET,
+        TIMESTAMP,
+        TIMESTAMP_TYPE,
+        GROUP,
+        EXCEPTION,
+        MESSAGE,
     ];
 }
 
@@ -210,7 +217,10 @@ mod tests {
         for text in ["", "spring", "connect", "spring,connect"] {
             assert_eq!(Families::read(text).unwrap().names(), text);
         }
-        assert_eq!(Families::read(" connect , spring ").unwrap().names(), "spring,connect");
+        assert_eq!(
+            Families::read(" connect , spring ").unwrap().names(),
+            "spring,connect"
+        );
         assert!(Families::read("spring,camel").unwrap_err().starts_with("camel"));
     }
 }

@@ -176,7 +176,11 @@ impl<T> Ledger<T> {
         while std::mem::take(&mut changed) {
             for account in self.accounts.values() {
                 for (up_to, at, _) in &account.resolutions {
-                    let stays = |place: &Place| points.get(&place.partition).is_none_or(|point| place.offset >= *point);
+                    let stays = |place: &Place| {
+                        points
+                            .get(&place.partition)
+                            .is_none_or(|point| place.offset >= *point)
+                    };
                     let needed = account
                         .copies
                         .iter()

@@ -223,9 +223,7 @@ fn near(wanted: &BTreeSet<Place>) -> Vec<(i32, Range<i64>)> {
     let mut ranges: Vec<(i32, Range<i64>)> = Vec::new();
     for place in wanted {
         match ranges.last_mut() {
-            Some((partition, range))
-                if *partition == place.partition && place.offset - range.end <= NEAR =>
-            {
+            Some((partition, range)) if *partition == place.partition && place.offset - range.end <= NEAR => {
                 range.end = place.offset + 1;
             }
             _ => ranges.push((place.partition, place.offset..place.offset.saturating_add(1))),
@@ -279,9 +277,7 @@ async fn scan(
                     Ok(Verdict::Aborted | Verdict::Control(_)) => continue,
                     Err(error) => Err(error),
                 };
-                let told = |error| {
-                    format!("partition {} of topic {topic}: {error}", part.partition)
-                };
+                let told = |error| format!("partition {} of topic {topic}: {error}", part.partition);
                 match records {
                     Err(error) => unreadable.push(told(error)),
                     Ok(records) => {
@@ -314,7 +310,13 @@ mod tests {
     #[test]
     fn places_near_each_other_are_read_in_one_go() {
         let place = |partition, offset| Place { partition, offset };
-        let wanted = BTreeSet::from([place(0, 3), place(0, 5), place(0, 5000), place(1, 4), place(1, i64::MAX)]);
+        let wanted = BTreeSet::from([
+            place(0, 3),
+            place(0, 5),
+            place(0, 5000),
+            place(1, 4),
+            place(1, i64::MAX),
+        ]);
         assert_eq!(
             near(&wanted),
             [(0, 3..6), (0, 5000..5001), (1, 4..5), (1, i64::MAX..i64::MAX)]

@@ -269,7 +269,9 @@ impl Redrive {
         let mut by_topic: BTreeMap<&str, Vec<(&Pick, Place)>> = BTreeMap::new();
         for pick in picks.iter().filter(|pick| pick.letter.is_reference()) {
             let letter = &pick.letter;
-            if let (Some(topic), Some(partition), Some(offset)) = (&letter.topic, letter.partition, letter.offset) {
+            if let (Some(topic), Some(partition), Some(offset)) =
+                (&letter.topic, letter.partition, letter.offset)
+            {
                 let at = Place { partition, offset };
                 by_topic.entry(topic).or_default().push((pick, at));
             }

@@ -44,7 +44,10 @@ impl Origin {
             group: text(origin::GROUP)?,
             topic: text(origin::TOPIC)?,
             topic_id: read_topic_id(find(origin::TOPIC_ID)?)?,
-            partition: text(origin::PARTITION)?.parse().ok().filter(|number| *number >= 0)?,
+            partition: text(origin::PARTITION)?
+                .parse()
+                .ok()
+                .filter(|number| *number >= 0)?,
             offset: text(origin::OFFSET)?.parse().ok().filter(|number| *number >= 0)?,
             timestamp: text(origin::TIMESTAMP)?.parse().ok()?,
             id: text(origin::ID)?,

@@ -150,7 +150,10 @@ pub async fn source(cluster: &Cluster, topic: &str) -> Result<Source, TopicError
         topic: topic.to_owned(),
         id: found.id,
         partitions: count(&found),
-        replication: replicas.max().and_then(|count| i16::try_from(count).ok()).unwrap_or(1),
+        replication: replicas
+            .max()
+            .and_then(|count| i16::try_from(count).ok())
+            .unwrap_or(1),
         max_message_bytes: configs.and_then(|configs| number(configs, "max.message.bytes")),
         min_in_sync: configs
             .and_then(|configs| value(configs, "min.insync.replicas"))
@@ -260,7 +263,11 @@ async fn found(cluster: &Cluster, name: &str) -> Result<Option<Topic>, TopicErro
         code,
         message: None,
     };
-    if error.is_unknown_topic() { Ok(None) } else { Err(error.into()) }
+    if error.is_unknown_topic() {
+        Ok(None)
+    } else {
+        Err(error.into())
+    }
 }
 
 /// None without the right to see them.
@@ -297,7 +304,9 @@ async fn make(cluster: &Cluster, name: &str, source: &Source) -> Result<(), Topi
 }
 
 async fn grow(cluster: &Cluster, name: &str, partitions: i32) -> Result<(), TopicError> {
-    let outcome = create_partitions(cluster, &[(name, partitions)], false).await?.pop();
+    let outcome = create_partitions(cluster, &[(name, partitions)], false)
+        .await?
+        .pop();
     outcome.unwrap_or(Err(Error::Closed))?;
     Ok(wait_until_led(cluster, &[(name, partitions)]).await?)
 }
@@ -399,7 +408,10 @@ mod tests {
     fn a_compacted_topic_is_refused() {
         for policy in ["compact", "compact,delete", "delete,compact"] {
             let error = judged(&[("cleanup.policy", policy)]).unwrap_err().to_string();
-            assert!(error.contains(policy) && error.contains("barnabas topics alter"), "{error}");
+            assert!(
+                error.contains(policy) && error.contains("barnabas topics alter"),
+                "{error}"
+            );
         }
     }
 
@@ -407,7 +419,10 @@ mod tests {
     fn what_shortens_or_loses_letters_is_warned_of() {
         for change in [("max.message.bytes", "1048588"), ("retention.ms", "60000")] {
             let warnings = judged(&[change]).unwrap();
-            assert!(warnings.len() == 1 && warnings[0].contains(change.0), "{warnings:?}");
+            assert!(
+                warnings.len() == 1 && warnings[0].contains(change.0),
+                "{warnings:?}"
+            );
         }
         assert_eq!(judged(&[("retention.ms", "-1")]).unwrap().len(), 0);
     }

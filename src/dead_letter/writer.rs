@@ -200,6 +200,8 @@ mod tests {
             source,
         };
         assert!(!is_permanent(&late(None)));
-        assert!(!is_permanent(&late(Some(Box::new(refused(ResponseError::NotEnoughReplicas))))));
+        assert!(!is_permanent(&late(Some(Box::new(refused(
+            ResponseError::NotEnoughReplicas
+        ))))));
     }
 }

@@ -271,7 +271,11 @@ impl Member {
     pub fn new(settings: MemberSettings, seed: u64, rules: Rules, now: Now) -> Self {
         let mut dice = Dice(seed);
         let id = MemberId::random(dice.roll());
-        let margin = if rules.has(Rule::CancelMargin) { settings.cancel } else { 0 };
+        let margin = if rules.has(Rule::CancelMargin) {
+            settings.cancel
+        } else {
+            0
+        };
         Self {
             lease: Lease::new(settings.session, margin),
             settings,

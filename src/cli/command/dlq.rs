@@ -33,9 +33,7 @@ pub(crate) async fn run(
     let cluster = Cluster::new(brokers)?;
     let json = settings.json;
     match settings.action {
-        DlqAction::List { dlqs, all, filter } => {
-            list::run(&cluster, &dlqs, all, &filter, json, output).await
-        }
+        DlqAction::List { dlqs, all, filter } => list::run(&cluster, &dlqs, all, &filter, json, output).await,
         DlqAction::Show { dlq, ids } => show::run(&cluster, &dlq, &ids, json, output).await,
         DlqAction::Stats { dlqs, filter } => stats::run(&cluster, &dlqs, &filter, json, output).await,
         DlqAction::Replay {
@@ -122,7 +120,8 @@ fn meant<'a>(topics: &BTreeSet<&'a str>, name: &str) -> anyhow::Result<Vec<&'a s
     if !of_group.is_empty() {
         return Ok(of_group);
     }
-    let none = format!("{name}: there is neither a topic of this name nor one with dead letters of such a group");
+    let none =
+        format!("{name}: there is neither a topic of this name nor one with dead letters of such a group");
     let known: BTreeSet<&str> = dead().flat_map(|(topic, group)| [topic, group]).collect();
     // Those of others too: Spring's end in -dlt.
     let mut near = similar(name, known.iter().copied());

@@ -494,7 +494,13 @@ pub(crate) static ROWS: &[Row] = &[
         None,
         "only dead letters of this time or later",
     ),
-    flag("type", "--type", &[], None, "only dead letters of this event type"),
+    flag(
+        "type",
+        "--type",
+        &[],
+        None,
+        "only dead letters of this event type",
+    ),
     flag(
         "outcome",
         "--outcome",

@@ -74,7 +74,9 @@ impl Member {
     /// A thirty-third of a second for each member, at least `least`, at most a quarter of the session.
     pub(super) fn spread(&self, least: u64) -> u64 {
         let members = self.state.members.len() as u64;
-        (members * 1_000 / 33).max(least).min((self.settings.session / 4).max(1))
+        (members * 1_000 / 33)
+            .max(least)
+            .min((self.settings.session / 4).max(1))
     }
 
     /// Sends a record of its own for the first time.
@@ -100,7 +102,9 @@ impl Member {
             self.flights.flying.retain(|flight| flight.kind != Kind::Found);
         }
         for index in 0..self.flights.flying.len() {
-            let Some(flight) = self.flights.flying.get(index) else { break };
+            let Some(flight) = self.flights.flying.get(index) else {
+                break;
+            };
             if self.now.mono < flight.again {
                 continue;
             }
@@ -132,7 +136,12 @@ impl Member {
 
     /// A record was read; it may be the one on its way.
     pub(super) fn landed(&mut self, payload: &[u8], held: bool) {
-        let Some(index) = self.flights.flying.iter().position(|flight| flight.payload == payload) else {
+        let Some(index) = self
+            .flights
+            .flying
+            .iter()
+            .position(|flight| flight.payload == payload)
+        else {
             return;
         };
         let flight = self.flights.flying.swap_remove(index);
@@ -274,7 +283,11 @@ impl Member {
         // (A member without topics is one that leaves: with a pattern it waits for the first.)
         let subscribes = self.wanted.as_ref().is_some_and(|wanted| !wanted.is_empty());
         let reads = self.reader.caught_up() && subscribes && self.leaving.is_none();
-        let patience = if self.ending.is_empty() { 0 } else { 2 * self.settings.cancel };
+        let patience = if self.ending.is_empty() {
+            0
+        } else {
+            2 * self.settings.cancel
+        };
         reads.then_some(join_at + patience)
     }
 
@@ -329,7 +342,9 @@ impl Member {
         }
         match self.phase {
             Phase::Out { .. } => self.join_at(),
-            Phase::Living { .. } => Some(self.flights.reported + self.interval()).min(again.or(Some(u64::MAX))),
+            Phase::Living { .. } => {
+                Some(self.flights.reported + self.interval()).min(again.or(Some(u64::MAX)))
+            }
             _ => None,
         }
     }
@@ -339,7 +354,9 @@ impl Member {
     pub(super) fn leaves_in_a_hurry(&self) -> bool {
         let Some(since) = self.leaving else { return false };
         let kept = self.settings.instance.is_some() && self.settings.grace > 0;
-        kept || self.state.members.len() < 2 || self.now.mono >= since + self.move_patience() || self.flights.has(Kind::Leave)
+        kept || self.state.members.len() < 2
+            || self.now.mono >= since + self.move_patience()
+            || self.flights.has(Kind::Leave)
     }
 
     /// How long a leaving member waits for its partitions to be moved, in milliseconds.
@@ -387,12 +404,18 @@ impl Member {
             Some(idle) => idle + LEAVE_PATIENCE.min(self.settings.session),
             None => self.handlers_deadline(since),
         };
-        Some(if self.now.mono < patience { patience.min(end) } else { end })
+        Some(if self.now.mono < patience {
+            patience.min(end)
+        } else {
+            end
+        })
     }
 
     /// Tells once that all it owns has a position and was started.
     pub(super) fn tell_ready(&mut self) {
-        let Phase::Living { since } = self.phase else { return };
+        let Phase::Living { since } = self.phase else {
+            return;
+        };
         if self.ready_told || self.leaving.is_some() {
             return;
         }

@@ -269,7 +269,9 @@ impl World {
     pub(super) fn records(&self, from: i64) -> Vec<Record> {
         let from = usize::try_from(from - self.start).unwrap();
         let records = self.log[from..].iter();
-        records.map(|(_, payload)| Record::decode(payload).unwrap()).collect()
+        records
+            .map(|(_, payload)| Record::decode(payload).unwrap())
+            .collect()
     }
 
     pub(super) fn id(&self, index: usize) -> MemberId {
@@ -298,7 +300,10 @@ impl World {
 impl Seat {
     /// How often it was told to do such a thing since then.
     pub(super) fn count(&self, since: u64, what: impl Fn(&Action) -> bool) -> usize {
-        let told = self.story.iter().filter(|(at, action)| *at > since && what(action));
+        let told = self
+            .story
+            .iter()
+            .filter(|(at, action)| *at > since && what(action));
         told.count()
     }
 

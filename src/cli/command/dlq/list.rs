@@ -27,7 +27,11 @@ pub(super) async fn run(
     let topics = find(cluster, names).await?;
     let mut found = Vec::new();
     for topic in &topics {
-        found.push((topic, read(cluster, topic, output).await?, group_state(cluster, topic).await));
+        found.push((
+            topic,
+            read(cluster, topic, output).await?,
+            group_state(cluster, topic).await,
+        ));
     }
     let mut lines = Vec::new();
     let mut table = Table::new(head(everything, topics.len() > 1));
@@ -94,7 +98,9 @@ pub(super) async fn run(
             ));
         }
     }
-    Ok(exit_of(found.iter().any(|(_, all, _)| !all.unreadable.is_empty())))
+    Ok(exit_of(
+        found.iter().any(|(_, all, _)| !all.unreadable.is_empty()),
+    ))
 }
 
 fn head(everything: bool, several: bool) -> Vec<&'static str> {
@@ -103,7 +109,15 @@ fn head(everything: bool, several: bool) -> Vec<&'static str> {
         head.push("DLQ");
     }
     head.extend([
-        "ID", "TIME", "TOPIC", "PARTITION", "OFFSET", "KEY", "OUTCOME", "TRIES", "STATUS",
+        "ID",
+        "TIME",
+        "TOPIC",
+        "PARTITION",
+        "OFFSET",
+        "KEY",
+        "OUTCOME",
+        "TRIES",
+        "STATUS",
     ]);
     if everything {
         head.push("STATE");

@@ -43,7 +43,9 @@ pub(super) async fn run(cluster: &Cluster, name: &str, how: How, output: &Output
     }
     let topic = find_one(cluster, name).await?;
     if split_dead(&topic).is_none() {
-        bail!("topic {topic} is not one of barnabas' (TOPIC.dlq.GROUP): what is dealt with there is not known");
+        bail!(
+            "topic {topic} is not one of barnabas' (TOPIC.dlq.GROUP): what is dealt with there is not known"
+        );
     }
     let all = read(cluster, &topic, output).await?;
     let open = all.ledger.letters().filter(|letter| is_open(letter)).count() as u64;
@@ -108,7 +110,10 @@ pub(super) async fn run(cluster: &Cluster, name: &str, how: How, output: &Output
         output.note(&format!("deleted {} of {topic}", plural(deleted, "record")));
     }
     if failed > 0 {
-        bail!("{failed} of {} were not purged", plural(purges.len() as u64, "partition"));
+        bail!(
+            "{failed} of {} were not purged",
+            plural(purges.len() as u64, "partition")
+        );
     }
     Ok(Exit::Done)
 }

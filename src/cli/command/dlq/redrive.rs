@@ -16,8 +16,8 @@ use crate::cli::settings::ChosenLetters;
 use crate::clock;
 use crate::dead_letter::read::Everything;
 use crate::dead_letter::redrive::{MAX_CHUNK, Pick, Redrive, Refused, Way, chunks, is_open, pick, plan};
-use crate::dead_letter::topics::{Source, TopicError, Use, ensure, source};
 use crate::dead_letter::split_dead;
+use crate::dead_letter::topics::{Source, TopicError, Use, ensure, source};
 use crate::produce::producer::{Producer, ProducerSettings};
 use crate::record::Compression;
 use crate::shutdown::Interrupts;
@@ -109,7 +109,14 @@ pub(super) async fn replay(
     }
     let what = where_to(&to);
     if chosen.dry_run {
-        return dry(&topic, "would_replay", &format!("would replay {what}"), (&planned, &refused, to), work, output);
+        return dry(
+            &topic,
+            "would_replay",
+            &format!("would replay {what}"),
+            (&planned, &refused, to),
+            work,
+            output,
+        );
     }
     if !planned.is_empty() {
         let question = format!("replay {what}?");
@@ -296,7 +303,11 @@ fn where_to(to: &BTreeMap<&str, u64>) -> String {
         .iter()
         .map(|(topic, count)| format!("{} to {topic}", plural(*count, "letter")))
         .collect();
-    if parts.is_empty() { "no letter".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "no letter".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }
 
 fn nothing(topic: &str, verb: &str, work: &Work, output: &Output) -> anyhow::Result<Exit> {
@@ -310,8 +321,14 @@ fn nothing(topic: &str, verb: &str, work: &Work, output: &Output) -> anyhow::Res
             interrupted: false,
         })?;
     } else {
-        let like = if work.letters.filter.is_empty() { "" } else { " like that" };
-        output.note(&format!("topic {topic} has no open letter{like}: nothing to {verb}"));
+        let like = if work.letters.filter.is_empty() {
+            ""
+        } else {
+            " like that"
+        };
+        output.note(&format!(
+            "topic {topic} has no open letter{like}: nothing to {verb}"
+        ));
     }
     Ok(Exit::Done)
 }
@@ -342,9 +359,18 @@ fn dry(
         })?;
     } else {
         tell(output, true, text)?;
-        warn_of(refused.iter().map(|refused| (refused.id.as_str(), refused.why.as_str())), output);
+        warn_of(
+            refused
+                .iter()
+                .map(|refused| (refused.id.as_str(), refused.why.as_str())),
+            output,
+        );
     }
-    Ok(if refused.is_empty() { Exit::Done } else { Exit::Refused })
+    Ok(if refused.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Refused
+    })
 }
 
 fn told(refused: &Refused) -> Told<'_> {
@@ -385,14 +411,19 @@ fn finish(topic: &str, done: Done<'_>, work: &Work, output: &Output) -> anyhow::
             interrupted: done.interrupted,
         })?;
     } else {
-        let failures = pairs().filter_map(|(pick, outcome)| Some((pick.id.as_str(), outcome.as_ref().err()?.as_str())));
+        let failures =
+            pairs().filter_map(|(pick, outcome)| Some((pick.id.as_str(), outcome.as_ref().err()?.as_str())));
         let refused = done.refused.iter();
         warn_of(
             failures.chain(refused.map(|refused| (refused.id.as_str(), refused.why.as_str()))),
             output,
         );
         let left = done.planned.len() - done.outcomes.len();
-        let left = if done.interrupted { format!("; interrupted, {left} left") } else { String::new() };
+        let left = if done.interrupted {
+            format!("; interrupted, {left} left")
+        } else {
+            String::new()
+        };
         output.note(&format!(
             "{} {}{left}",
             done.result,

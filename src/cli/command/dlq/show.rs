@@ -108,16 +108,24 @@ fn print(
     row("time", Some(rfc3339(letter.detail.time)));
     row("state", Some(letter.state.name().to_owned()));
     if state.and_then(|state| finished(state, told)) == Some(false) {
-        row("group", Some("still at work on the record: it may yet succeed".to_owned()));
+        row(
+            "group",
+            Some("still at work on the record: it may yet succeed".to_owned()),
+        );
     }
     if let Some(topic) = &told.topic {
         let topic = shown(topic.as_bytes(), MAX_HEADER);
         let partition = view::or_dash(told.partition);
         let offset = view::or_dash(told.offset);
-        let last = told.last_offset.map(|last| format!(" to {last}")).unwrap_or_default();
+        let last = told
+            .last_offset
+            .map(|last| format!(" to {last}"))
+            .unwrap_or_default();
         row(
             "from",
-            Some(format!("topic {topic}, partition {partition}, offset {offset}{last}")),
+            Some(format!(
+                "topic {topic}, partition {partition}, offset {offset}{last}"
+            )),
         );
     }
     row("written", told.timestamp.map(rfc3339));
@@ -147,9 +155,8 @@ fn print(
     if !headers.is_empty() {
         output.line(&format!("headers\n{}", headers.render(false)))?;
     }
-    let nullable = |bytes: Option<&[u8]>| {
-        bytes.map_or_else(|| "(null)".to_owned(), |bytes| shown(bytes, MAX_VALUE))
-    };
+    let nullable =
+        |bytes: Option<&[u8]>| bytes.map_or_else(|| "(null)".to_owned(), |bytes| shown(bytes, MAX_VALUE));
     output.line(&format!("key\n  {}", nullable(record.key.as_deref())))?;
     output.line(&format!("value\n  {}", nullable(record.value.as_deref())))
 }

@@ -65,7 +65,13 @@ pub(super) async fn run(
         output.note("there are no topics of dead letters, or none that this user may describe");
     } else {
         let mut table = Table::new([
-            "DLQ", "LETTERS", "OPEN", "REPLAYED", "DISCARDED", "OLDEST OPEN", "NEWEST",
+            "DLQ",
+            "LETTERS",
+            "OPEN",
+            "REPLAYED",
+            "DISCARDED",
+            "OLDEST OPEN",
+            "NEWEST",
         ]);
         for dlq in &report.dlqs {
             table.row([
@@ -88,7 +94,12 @@ pub(super) async fn run(
             ];
             for (by, counts) in counted {
                 for (what, open) in counts {
-                    reasons.row([&dlq.dlq, &open.to_string(), by, &shown(what.as_bytes(), MAX_ERROR)]);
+                    reasons.row([
+                        &dlq.dlq,
+                        &open.to_string(),
+                        by,
+                        &shown(what.as_bytes(), MAX_ERROR),
+                    ]);
                 }
             }
             for group in &dlq.by_error {

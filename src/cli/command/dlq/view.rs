@@ -118,7 +118,11 @@ pub(super) fn shown(bytes: &[u8], most: usize) -> String {
     let mut left = most;
     for char in text.chars() {
         let hidden = char.is_control() || is_direction(char);
-        let escaped: String = if hidden { char.escape_default().collect() } else { char.to_string() };
+        let escaped: String = if hidden {
+            char.escape_default().collect()
+        } else {
+            char.to_string()
+        };
         let length = escaped.chars().count();
         if length > left {
             shown.pop();
@@ -138,7 +142,10 @@ fn is_direction(char: char) -> bool {
 
 /// The first line of a text, for a table.
 pub(super) fn first_line(text: &str, most: usize) -> String {
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let line = text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     shown(line.trim().as_bytes(), most)
 }
 

@@ -216,9 +216,7 @@ mod tests {
                 beat: at,
                 n: 0,
             };
-            state
-                .members
-                .insert(MemberId::random(bits.into()), info);
+            state.members.insert(MemberId::random(bits.into()), info);
         }
         let owned = PartitionState {
             target: Some(MemberId::random(2)),

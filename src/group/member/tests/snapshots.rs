@@ -15,7 +15,11 @@ fn busy(world: &mut World, ms: u64) {
     let end = world.now + ms;
     while world.now < end {
         for index in 0..world.seats.len() {
-            let numbers: Vec<i32> = world.seats[index].started.keys().map(|(_, number)| *number).collect();
+            let numbers: Vec<i32> = world.seats[index]
+                .started
+                .keys()
+                .map(|(_, number)| *number)
+                .collect();
             for number in numbers {
                 let next = i64::try_from(world.now).unwrap();
                 world.works_to(index, number, next);
@@ -145,5 +149,8 @@ fn a_disputed_mark_cuts_nothing() {
     world.run(8_000);
     assert_eq!(world.start, start);
     assert!(!world.kinds(end).contains(&"part"));
-    assert_eq!(world.seats[0].count(0, |action| matches!(action, Action::Warn(_))), 1);
+    assert_eq!(
+        world.seats[0].count(0, |action| matches!(action, Action::Warn(_))),
+        1
+    );
 }
