@@ -9,6 +9,7 @@ mod judge;
 mod bad_input;
 mod bad_records;
 mod connections;
+mod dlq;
 mod faults;
 mod groupdriver;
 mod grouplog;
