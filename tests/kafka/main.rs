@@ -10,6 +10,7 @@ mod member;
 mod bad_input;
 mod bad_records;
 mod connections;
+mod dlq;
 mod faults;
 mod fetcher;
 mod group;
