@@ -30,8 +30,8 @@ use bytes::Bytes;
 
 use crate::event::{self, Event, EventError, Header};
 
-/// The most that is kept of what a handler said, in bytes.
-pub const MAX_EXCERPT: usize = 2048;
+/// The most that is kept of what a handler said, in bytes: the last 2 KiB of stderr, and what is put before them.
+pub const MAX_EXCERPT: usize = (2 << 10) + 512;
 
 /// One run of a handler on one record.
 #[derive(Debug, Clone)]
