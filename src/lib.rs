@@ -7,6 +7,7 @@
 //! - [`fetch`]: from positions to fetched batches;
 //! - [`progress`]: how far the work on a partition has got;
 //! - [`group`]: who owns which partition, agreed on through a log in Kafka;
+//! - [`delivery`]: which record may run now, and what its outcome means;
 //! - [`cli`]: the command line: flags, settings, output, a file per command;
 //! - [`mod@shutdown`], the signals that ask the process to end;
 //! - [`clock`]: the only door to time and randomness.
@@ -14,6 +15,7 @@
 pub mod broker;
 pub mod cli;
 pub mod clock;
+pub mod delivery;
 pub mod fetch;
 pub mod group;
 pub mod produce;
