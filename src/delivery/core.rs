@@ -4,6 +4,7 @@
 //! every record, outcome and acknowledgement, then polls once for all of them.
 
 mod arrival;
+mod bodies;
 mod ending;
 mod expiry;
 mod finish;

@@ -3,6 +3,8 @@
 //!
 //! `DELIVERY_SEEDS=10000 cargo test --lib delivery::sim` (with an optimised profile) runs as many in all.
 
+mod attempts;
+mod faults;
 mod log;
 mod process;
 mod scenario;
