@@ -295,7 +295,7 @@ impl Deliverer {
                 token,
                 offset,
             } => {
-                self.with(&partition, token, |core, claim| core.skip(claim, offset));
+                self.with(&partition, token, |core, claim| core.skip(now(), claim, offset));
                 self.note_work();
             }
             Event::Drain { partition, token } => {

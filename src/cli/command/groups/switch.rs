@@ -181,7 +181,7 @@ mod tests {
     fn a_pause_carries_the_state_that_it_changes() {
         let mut state = State::default();
         state.pause_seen = Position::new(1, 7);
-        match record(&state, &switch(true), None, "ann") {
+        match record(&state, &switch(true), true, None, "ann") {
             Some(Record::Pause {
                 seen,
                 partition: None,
@@ -194,10 +194,10 @@ mod tests {
     #[test]
     fn what_is_so_already_is_not_written() {
         let mut state = State::default();
-        assert_eq!(record(&state, &switch(false), None, "ann"), None);
+        assert_eq!(record(&state, &switch(false), false, None, "ann"), None);
         state.paused = true;
-        assert_eq!(record(&state, &switch(true), None, "ann"), None);
-        assert!(record(&state, &switch(false), None, "ann").is_some());
+        assert_eq!(record(&state, &switch(true), true, None, "ann"), None);
+        assert!(record(&state, &switch(false), false, None, "ann").is_some());
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
         state.partitions.entry(partition.clone()).or_default();
         assert!(!is_paused(&state, Some(&partition)));
         assert!(still_paused(&state, &switch(false)).is_empty());
-        assert!(record(&state, &switch(true), Some(&partition), "ann").is_some());
+        assert!(record(&state, &switch(true), true, Some(&partition), "ann").is_some());
         state.partitions.entry(partition).or_default().paused = true;
         assert_eq!(still_paused(&state, &switch(false)).to_string(), "t 0");
         assert!(still_paused(&state, &switch(true)).is_empty());
