@@ -1,6 +1,7 @@
 //! Flags as syntax only: what was written, as text. What it means is [`super::settings`]' business.
 
 mod consume;
+mod groups;
 mod produce;
 mod topics;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use consume::ConsumeArgs;
+pub(crate) use groups::{GroupsArgs, GroupsCommand};
 pub(crate) use produce::ProduceArgs;
 pub(crate) use topics::{TopicsArgs, TopicsCommand};
 
@@ -62,6 +64,7 @@ pub(crate) enum Command {
     Produce(ProduceArgs),
     Consume(ConsumeArgs),
     Topics(TopicsArgs),
+    Groups(GroupsArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
     Help(HelpArgs),
@@ -158,6 +161,7 @@ impl Cli {
             Command::Produce(args) => args.put(&mut flags),
             Command::Consume(args) => args.put(&mut flags),
             Command::Topics(args) => args.put(&mut flags),
+            Command::Groups(args) => args.put(&mut flags),
             Command::Config(args) => {
                 args.json.put(&mut flags);
                 args.global.put(&mut flags);

@@ -55,6 +55,9 @@ impl Exit {
             cause
                 .downcast_ref()
                 .is_some_and(crate::broker::Error::is_unreachable)
+                || cause
+                    .downcast_ref()
+                    .is_some_and(crate::group::log::LogError::is_unreachable)
         }) {
             Self::Unreachable
         } else {
@@ -109,6 +112,13 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Topics(args) => {
             let (brokers, topics) = (settings.brokers()?, settings.topics(&args.command)?);
             block_on(command::topics::run(brokers, topics, &output))
+        }
+        Command::Groups(args) => {
+            let (brokers, groups) = (
+                settings.brokers()?,
+                settings.groups(&args.command, crate::clock::unix_millis())?,
+            );
+            block_on(command::groups::run(brokers, groups, &output))
         }
         Command::Config(args) => command::config::run(args, &settings, &output),
         Command::Completions(_) | Command::Help(_) => Ok(Exit::Done),

@@ -129,6 +129,12 @@ impl Watch {
         self.find_first();
     }
 
+    /// Whether a member has been silent for its session.
+    pub(super) fn is_silent(&self, member: &MemberId, mono: u64) -> bool {
+        let seen = self.seen.get(member);
+        seen.is_some_and(|seen| mono >= seen.since + seen.session)
+    }
+
     /// When to ask for [the silent](Self::silent) next, if each is granted `more` milliseconds.
     pub(super) fn next(&self, more: u64) -> Option<u64> {
         (!self.seen.is_empty()).then(|| self.not_before + more)

@@ -25,7 +25,7 @@ pub use super::lease::Now;
 use super::lease::{Lease, Watch};
 use super::record::{MemberId, PartitionId, Position, Token, Topics};
 use super::rules::{Rule, Rules};
-use super::state::State;
+use super::state::{MAX_DONE, State};
 use crate::progress::Progress;
 use deciding::Deciding;
 use flight::Flights;
@@ -71,8 +71,6 @@ pub struct MemberSettings {
 impl MemberSettings {
     /// A snapshot is due when the log has grown by at least that.
     pub const SNAPSHOT_BYTES: usize = 1 << 20;
-    /// The most bytes of `done` that one partition may have.
-    pub const DONE_BYTES: usize = 16 << 10;
 
     /// The usual settings of a group for this session, in milliseconds. It may found the group.
     #[must_use]
@@ -92,7 +90,7 @@ impl MemberSettings {
             pattern: false,
             unix_micros: 0,
             snapshot_bytes: Self::SNAPSHOT_BYTES,
-            done_bytes: Self::DONE_BYTES,
+            done_bytes: MAX_DONE,
         }
     }
 }

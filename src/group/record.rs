@@ -5,7 +5,7 @@ mod ids;
 mod split;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub(super) mod wire;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::record::{MemberId, PartitionId, Position, Token, Topics};
 use crate::progress::Progress;
+pub use apply::{MAX_DONE, MAX_DONE_OF_ALL, bound};
 use index::Index;
 
 /// How many removed ids are remembered.
@@ -269,7 +270,8 @@ impl State {
 
     /// The living members that subscribe to a topic, by id.
     pub fn subscribers<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a MemberId> + 'a {
-        let of = move |(id, member): (&'a MemberId, &'a MemberInfo)| member.topics.contains(topic).then_some(id);
+        let of =
+            move |(id, member): (&'a MemberId, &'a MemberInfo)| member.topics.contains(topic).then_some(id);
         self.members.iter().filter_map(of)
     }
 

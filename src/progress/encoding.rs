@@ -66,7 +66,9 @@ impl Progress {
     #[cfg(test)]
     pub(crate) fn cut_bottom(&mut self, max_bytes: usize) {
         while self.first_that_does_not_fit(max_bytes).is_some() {
-            let Some((_, end)) = self.done.iter().next() else { return };
+            let Some((_, end)) = self.done.iter().next() else {
+                return;
+            };
             self.done.remove_below(end);
         }
     }

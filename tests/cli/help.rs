@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::run;
 
-const PAGES: [(&str, &[&str]); 17] = [
+const PAGES: [(&str, &[&str]); 26] = [
     ("barnabas", &["--help"]),
     ("produce", &["produce", "--help"]),
     ("consume", &["consume", "--help"]),
@@ -15,6 +15,15 @@ const PAGES: [(&str, &[&str]); 17] = [
     ("topics-create", &["topics", "create", "--help"]),
     ("topics-alter", &["topics", "alter", "--help"]),
     ("topics-delete", &["topics", "delete", "--help"]),
+    ("groups", &["groups", "--help"]),
+    ("groups-list", &["groups", "list", "--help"]),
+    ("groups-describe", &["groups", "describe", "--help"]),
+    ("groups-history", &["groups", "history", "--help"]),
+    ("groups-reset", &["groups", "reset", "--help"]),
+    ("groups-pause", &["groups", "pause", "--help"]),
+    ("groups-resume", &["groups", "resume", "--help"]),
+    ("groups-skip", &["groups", "skip", "--help"]),
+    ("groups-delete", &["groups", "delete", "--help"]),
     ("config", &["config", "--help"]),
     ("completions", &["completions", "--help"]),
     ("help", &["help"]),
@@ -75,7 +84,7 @@ fn help_of_a_command_is_the_same_by_flag_and_by_command() {
 #[test]
 fn every_flag_of_the_commands_names_its_variable() {
     let mut without = Vec::new();
-    for (_, args) in &PAGES[..9] {
+    for (_, args) in &PAGES[..18] {
         let help = run(args).stdout;
         let options = help
             .split("\n\n")

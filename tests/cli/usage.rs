@@ -113,6 +113,43 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
             "--config: retention.ms is given twice",
         ),
         (&["topics", "alter", B, "a"], "nothing to alter"),
+        (&["groups", "describe", B], "required arguments were not provided"),
+        (
+            &["groups", "history", B, "a/b"],
+            "GROUP: \"a/b\" is not a group's name",
+        ),
+        (
+            &["groups", "reset", B, "g"],
+            "where to? Give --to earliest, latest, an offset or a time, or --by N",
+        ),
+        (
+            &["groups", "reset", B, "g", "--to", "middle"],
+            "--to: \"middle\" is neither earliest, latest, none, an offset",
+        ),
+        (
+            &["groups", "reset", B, "g", "--to", "-100"],
+            "--to: \"-100\" is no offset; to go back so many say --by",
+        ),
+        (
+            &["groups", "reset", B, "g", "--to", "0", "--by", "-1"],
+            "--by: this and --to exclude each other",
+        ),
+        (
+            &["groups", "reset", B, "g", "--by", "some"],
+            "--by: \"some\" is not a number, such as 100 or -100",
+        ),
+        (
+            &["groups", "reset", B, "g", "--to", "earliest"],
+            "reset group g: nobody can be asked here; say --yes",
+        ),
+        (
+            &["groups", "skip", B, "g", "-t", "a"],
+            "which record? Give --partition",
+        ),
+        (
+            &["groups", "delete", B, "g"],
+            "delete group g: nobody can be asked here; say --yes",
+        ),
         (
             &["-X", "foo.bar=1", "config"],
             "-X: foo.bar is not a known setting",

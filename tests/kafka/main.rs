@@ -10,6 +10,8 @@ mod bad_input;
 mod bad_records;
 mod connections;
 mod faults;
+mod groups;
+mod grouplog;
 mod interop;
 mod interrupt;
 mod json;

@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod consume;
+pub(crate) mod groups;
 pub(crate) mod help;
 pub(crate) mod produce;
 pub(crate) mod topics;

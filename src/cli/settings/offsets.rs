@@ -70,7 +70,7 @@ fn one(text: &str, now_millis: i64) -> Result<Start, String> {
 }
 
 /// Milliseconds since the epoch, RFC 3339, or a duration before now with a minus.
-fn time(text: &str, now_millis: i64) -> Option<i64> {
+pub(super) fn time(text: &str, now_millis: i64) -> Option<i64> {
     text.parse::<i64>()
         .ok()
         .filter(|millis| *millis >= 0)

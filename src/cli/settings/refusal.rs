@@ -169,6 +169,19 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
         .map(|(_, known)| known)
 }
 
+/// Those of the names that may have been meant, the most similar first.
+pub(crate) fn similar<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    /// Shorter ones are part of too much.
+    const PART: usize = 3;
+    let limit = name.len().div_ceil(3).min(4);
+    let mut found: Vec<(usize, &str)> = names
+        .map(|known| (distance(name, known), known))
+        .filter(|(far, known)| *far <= limit || name.len() >= PART && known.contains(name))
+        .collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, known)| known).collect()
+}
+
 /// Letters to insert, remove, replace or swap with the next one to get from one text to the other.
 pub(crate) fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());

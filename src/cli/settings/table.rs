@@ -42,7 +42,7 @@ pub(crate) struct Row {
 impl Row {
     /// Whether it is an argument without a name, which only the command line has.
     pub(crate) fn positional(&self) -> bool {
-        matches!(self.name, "files" | "topics")
+        matches!(self.name, "files" | "topics" | "groups")
     }
 
     /// The environment variable: `BARNABAS_CLIENT_ID` for `client-id`.
@@ -442,6 +442,23 @@ pub(crate) static ROWS: &[Row] = &[
         &[],
         Some("false"),
         "a topic that is there already is no error",
+    ),
+    flag(
+        "groups",
+        "GROUP",
+        &[],
+        None,
+        "groups to describe, steer or delete",
+    ),
+    flag("to", "--to", &[], None, "where to reset a group to"),
+    flag("by", "--by", &[], None, "how many offsets to reset a group by"),
+    flag("why", "--why", &[], None, "reason, for a group's history"),
+    flag(
+        "all",
+        "--all",
+        &[],
+        Some("false"),
+        "tell a group's void records and snapshots as well",
     ),
     flag("yes", "--yes", &[], Some("false"), "do not ask"),
     flag(

@@ -147,16 +147,32 @@ impl Member {
         self.spread(APART)
     }
 
-    /// The turn to expire others: only who has a lease may count their silence.
+    /// The turn to expire others: only who has a lease may count their silence. Who is silent has no rank here: when
+    /// the leader dies with half the group, the first that lives does not wait for the others' turns.
     fn expiry_turn(&self) -> Option<u64> {
-        if self.rules.has(Rule::RestartCounts) {
-            return self.my_turn(self.apart());
+        if !self.lives() || (self.rules.has(Rule::RestartCounts) && !self.lease.holds(self.now)) {
+            return None;
         }
-        let rank = self.state.rank(&self.id)?;
-        self.lives().then(|| rank as u64 * self.apart())
+        let mono = self.now.mono;
+        let joined = self.state.members.get(&self.id)?.joined;
+        let before = self.state.members.iter().filter(|(_, info)| info.joined < joined);
+        let rank = before.filter(|(id, _)| !self.watch.is_silent(id, mono)).count() as u64;
+        Some(rank * self.apart())
+    }
+
+    /// When to look for silent members.
+    fn expiry_wake(&self) -> Option<u64> {
+        let first = self.watch.next(0)?;
+        if self.now.mono < first {
+            return Some(first);
+        }
+        self.watch.next(self.expiry_turn()?)
     }
 
     fn expire_the_silent(&mut self) {
+        if self.expiry_wake().is_none_or(|at| self.now.mono < at) {
+            return;
+        }
         let Some(more) = self.expiry_turn() else { return };
         let again = (self.settings.session / 10).max(100);
         for silent in self.watch.silent(self.now.mono, more, again) {
@@ -310,7 +326,7 @@ impl Member {
             _ => due,
         });
         let grace = self.grace_end(self.deciding.last);
-        let expiry = self.expiry_turn().and_then(|more| self.watch.next(more));
+        let expiry = self.expiry_wake();
         let grow = self.deciding.grow.iter().filter_map(|(topic, (since, again))| {
             let turn = self.grow_turn(topic)?;
             Some((since + turn).max(again.at))

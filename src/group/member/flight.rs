@@ -271,7 +271,9 @@ impl Member {
         let Phase::Out { join_at } = self.phase else {
             return None;
         };
-        let reads = self.reader.caught_up() && self.wanted.is_some() && self.leaving.is_none();
+        // (A member without topics is one that leaves: with a pattern it waits for the first.)
+        let subscribes = self.wanted.as_ref().is_some_and(|wanted| !wanted.is_empty());
+        let reads = self.reader.caught_up() && subscribes && self.leaving.is_none();
         let patience = if self.ending.is_empty() { 0 } else { 2 * self.settings.cancel };
         reads.then_some(join_at + patience)
     }

@@ -232,7 +232,7 @@ impl Member {
         }
         let now = self.now.mono;
         let (since, again, tries) = *self.snapshots.due.get_or_insert((now, now, 0));
-        let turn = self.my_turn(self.settings.session / 2);
+        let turn = self.mark_turn();
         if turn.is_none_or(|turn| now < again.max(since + turn)) {
             return;
         }
@@ -241,6 +241,16 @@ impl Member {
         self.actions.push(Action::Append { id, payload });
         let again = now + self.backoff(tries);
         self.snapshots.due = Some((since, again, tries + 1));
+    }
+
+    /// Whoever did not finish its last snapshot lets others go first.
+    fn mark_turn(&self) -> Option<u64> {
+        let session = self.settings.session;
+        let last = self.snapshots.mark.map(|(mark, _)| mark.at);
+        let failed = last == Some(self.snapshots.mark_of_writing);
+        let finished = self.snapshots.complete.back().map(|complete| complete.mark) == last;
+        let aside = if failed && !finished { session } else { 0 };
+        Some(self.my_turn(session / 2)? + aside)
     }
 
     fn write_parts(&mut self) {
@@ -295,7 +305,7 @@ impl Member {
         if !self.lives() {
             return None;
         }
-        let turn = self.my_turn(self.settings.session / 2);
+        let turn = self.mark_turn();
         let due = self.snapshots.due.zip(turn).map(|((since, again, _), turn)| again.max(since + turn));
         let parts = self.snapshots.writing.iter().take(WINDOW);
         let parts = parts.map(|piece| if piece.id.is_some() { piece.again } else { 0 }).min();

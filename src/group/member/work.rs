@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::{Action, Member};
 use crate::group::record::{Entry, PartitionId, Token};
 use crate::group::rules::Rule;
+use crate::group::state::MAX_DONE_OF_ALL;
 use crate::progress::Progress;
 
 /// One ownership of a partition by this member.
@@ -110,16 +111,11 @@ impl Member {
         if self.must_go(partition) {
             return true;
         }
-        if self.leaving.is_none() {
-            return false;
-        }
-        let is_target = self
-            .state
-            .partitions
-            .get(partition)
-            .is_some_and(|state| state.target.as_ref() == Some(&self.id));
-        let alone = || self.state.subscribers(&partition.0).all(|member| *member == self.id);
-        !is_target || self.leaves_in_a_hurry() || alone()
+        let alone = || {
+            let mut subscribers = self.state.subscribers(&partition.0);
+            subscribers.all(|member| *member == self.id)
+        };
+        self.leaving.is_some() && (self.leaves_in_a_hurry() || alone())
     }
 
     fn handlers_end(&self, partition: &PartitionId) -> bool {
@@ -150,12 +146,13 @@ impl Member {
         }
         let Some(token) = mine else { return };
         let must_stop = self.must_stop(partition);
+        let never_starts = must_stop || self.leaving.is_some();
         let run = self.runs.entry(partition.clone()).or_insert_with(|| Run::new(token));
         if released_before && !self.rules.has(Rule::RepeatRelease) {
             run.stage = Stage::Released;
         }
         match run.stage {
-            Stage::Waits | Stage::Finding | Stage::Placed if must_stop => {
+            Stage::Waits | Stage::Finding | Stage::Placed if never_starts => {
                 if !self.handlers_end(partition) {
                     self.set_stage(partition, Stage::Drained);
                 }
@@ -168,7 +165,7 @@ impl Member {
             }
             Stage::Started { paused } => self.go_on(partition, token, paused, must_stop),
             Stage::Draining { .. } => {}
-            Stage::Drained if must_stop => {}
+            Stage::Drained if never_starts => {}
             Stage::Released if must_stop || self.rules.has(Rule::ReleaseFinal) => {}
             Stage::Drained | Stage::Released => self.begin(partition, token),
         }
@@ -380,18 +377,17 @@ impl Member {
 
     /// The most bytes of `done` per partition: the group's snapshot stays within 16 MiB.
     fn done_limit(&self) -> usize {
-        let share = (16 << 20) / self.state.partitions.len().max(1);
+        let share = MAX_DONE_OF_ALL / self.state.partitions.len().max(1);
         self.settings.done_bytes.min(share)
     }
 
     /// What does not fit is left out from the top: a hole lower down would repeat a record after its key's later ones.
     fn cut(&self, progress: &mut Progress, limit: usize) {
-        if self.rules.has(Rule::TopOnly) {
-            progress.cut_top(limit);
-        } else {
-            #[cfg(test)]
+        #[cfg(test)]
+        if !self.rules.has(Rule::TopOnly) {
             progress.cut_bottom(limit);
         }
+        progress.cut_top(limit);
         // A held record takes some 32 bytes; who takes over without it tries it as if for the first time.
         let most = (limit / 32).max(1);
         while progress.held.len() > most {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// A topic's name and the partition's number.
 pub type PartitionId = (Arc<str>, i32);
 
@@ -11,7 +13,8 @@ pub type PartitionId = (Arc<str>, i32);
 ///
 /// Later is greater. A record that was written for a piece of the log that was lost names a position of an epoch
 /// that no other record has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Position {
     epoch: i32,
     offset: i64,
@@ -68,9 +71,47 @@ impl FromStr for Position {
     }
 }
 
+impl From<Position> for String {
+    fn from(position: Position) -> Self {
+        position.to_string()
+    }
+}
+
+impl TryFrom<String> for Position {
+    type Error = NoPosition;
+
+    fn try_from(text: String) -> Result<Self, NoPosition> {
+        text.parse()
+    }
+}
+
 /// What one ownership of a partition is called: greater than every one before, below 2^53 (exact as a JSON number).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "u64", try_from = "u64")]
 pub struct Token(u64);
+
+/// A number that is no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token is below 2^53")]
+pub struct NoToken;
+
+impl From<Token> for u64 {
+    fn from(token: Token) -> Self {
+        token.0
+    }
+}
+
+impl TryFrom<u64> for Token {
+    type Error = NoToken;
+
+    fn try_from(number: u64) -> Result<Self, NoToken> {
+        if number <= Self::MAX.0 {
+            Ok(Self(number))
+        } else {
+            Err(NoToken)
+        }
+    }
+}
 
 impl Token {
     /// That of a partition which was never granted or reset.
@@ -83,12 +124,6 @@ impl Token {
     pub fn granted(floor: u64, at: Position) -> Self {
         let position = (u64::from(at.epoch.unsigned_abs()) << 32).saturating_add(at.offset.unsigned_abs());
         Self(floor.saturating_add(position).min(Self::MAX.0))
-    }
-
-    /// A token by its number; none if that is 2^53 or more.
-    #[must_use]
-    pub fn from_number(number: u64) -> Option<Self> {
-        (number <= Self::MAX.0).then_some(Self(number))
     }
 
     /// Its number.
@@ -105,7 +140,8 @@ impl fmt::Display for Token {
 }
 
 /// One life of a member: 16 hex digits, never used again after it has left or was removed. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct MemberId(Arc<str>);
 
 /// Text that names no member.
@@ -143,5 +179,19 @@ impl FromStr for MemberId {
         } else {
             Err(NoMemberId)
         }
+    }
+}
+
+impl From<MemberId> for String {
+    fn from(id: MemberId) -> Self {
+        id.as_str().into()
+    }
+}
+
+impl TryFrom<String> for MemberId {
+    type Error = NoMemberId;
+
+    fn try_from(text: String) -> Result<Self, NoMemberId> {
+        text.parse()
     }
 }

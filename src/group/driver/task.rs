@@ -1,0 +1,615 @@
+//! The one task that owns the member.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+use super::positions::{Finder, Position, Wants};
+use super::starting::Starting;
+use super::topics::{self, Watched};
+use super::{Event, Failure, GroupSettings, Lease, Told};
+use crate::broker::cluster::Cluster;
+use crate::broker::commits;
+use crate::broker::epochs::{self, EpochEnd};
+use crate::broker::error::{Error, Retry};
+use crate::broker::metadata::View;
+use crate::clock;
+use crate::group::log::{Log, LogError, Pace, Right, Tail, Tailed};
+use crate::group::member::{Action, AppendFailed, AppendId, Member, Now};
+use crate::group::mirror::Mirror;
+use crate::group::record::{PartitionId, Record, Token};
+use crate::group::rules::Rules;
+
+/// After how many milliseconds a first position that could not be found is looked for again.
+const FIND_AGAIN: u64 = 1_000;
+/// After how many milliseconds a reset that was not read back is written again.
+const RESET_AGAIN: u64 = 2_000;
+/// How many milliseconds a cut that a fetch came upon is held back: the topic may be another one now, which is told by
+/// its metadata.
+const RESET_DELAY: u64 = 1_000;
+/// How long the last commit to Kafka's own group may take when this member leaves.
+const LAST_COMMIT: Duration = Duration::from_secs(2);
+
+/// Work that has come to an end.
+enum Done {
+    Appended(AppendId, Result<i64, Error>),
+    /// A reset of this driver's own; it is read back or written again.
+    Reset(Result<i64, Error>),
+    Found(Vec<(Wants, Position)>),
+    Looked(Result<View, Error>),
+    Truncated(Result<(), LogError>),
+    Committed(Result<BTreeMap<PartitionId, Result<(), Error>>, Error>),
+    Checked(
+        BTreeMap<PartitionId, i32>,
+        Result<BTreeMap<PartitionId, EpochEnd>, Error>,
+    ),
+}
+
+/// A topic that was cut back behind what the group has done.
+struct Cut {
+    token: Token,
+    to: i64,
+    /// When its reset is to be written (monotonic milliseconds).
+    at: u64,
+}
+
+pub(super) struct Task {
+    cluster: Cluster,
+    settings: GroupSettings,
+    log: Log,
+    member: Member,
+    lease: Lease,
+    mirror: Mirror,
+    topics: Watched,
+    /// When metadata is asked for again (monotonic milliseconds); none while it is asked for.
+    next_look: Option<u64>,
+    jobs: JoinSet<Done>,
+    appending: BTreeSet<AppendId>,
+    /// First positions that are to be found, each not before a time (monotonic milliseconds).
+    wanted: Vec<(Wants, u64)>,
+    starting: Starting,
+    cuts: BTreeMap<PartitionId, Cut>,
+    may_truncate: bool,
+    /// Events on their way out.
+    ready: VecDeque<Event>,
+    /// It has left, and only the mirror is to be told.
+    left: bool,
+    /// Nothing follows.
+    over: bool,
+}
+
+fn now() -> Now {
+    Now {
+        mono: clock::mono_millis(),
+        lease: clock::lease_millis(),
+    }
+}
+
+impl Task {
+    pub(super) fn new(
+        cluster: Cluster,
+        settings: GroupSettings,
+        log: Log,
+        topics: Watched,
+        lease: Lease,
+    ) -> Self {
+        let now = now();
+        let of_member = settings.of_member(clock::unix_millis());
+        Self {
+            member: Member::new(of_member, clock::random(), Rules::all(), now),
+            mirror: Mirror::new(log.id_text(), now.mono),
+            next_look: Some(now.mono + topics.period()),
+            cluster,
+            settings,
+            log,
+            lease,
+            topics,
+            jobs: JoinSet::new(),
+            appending: BTreeSet::new(),
+            wanted: Vec::new(),
+            starting: Starting::default(),
+            cuts: BTreeMap::new(),
+            may_truncate: true,
+            ready: VecDeque::new(),
+            left: false,
+            over: false,
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut tail: Tail,
+        mut told: mpsc::Receiver<Told>,
+        leave: Arc<Notify>,
+        events: mpsc::Sender<Event>,
+    ) {
+        let pace = tail.pace();
+        self.tell_topics();
+        loop {
+            self.work();
+            if self.left && !self.over {
+                self.commit_last().await;
+                self.ready.push_back(Event::Left);
+                self.over = true;
+            }
+            if self.over {
+                self.lease.set(0);
+                if self.ready.is_empty() {
+                    return;
+                }
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                room = events.reserve(), if !self.ready.is_empty() => match (room, self.ready.pop_front()) {
+                    (Ok(room), Some(event)) => room.send(event),
+                    // Nobody works any more.
+                    _ => return,
+                },
+                () = events.closed(), if self.ready.is_empty() => return,
+                tailed = tail.next(), if !self.over => self.tailed(tailed, &pace),
+                news = told.recv(), if !self.over => match news {
+                    Some(news) => {
+                        self.told(news);
+                        while let Ok(news) = told.try_recv() {
+                            self.told(news);
+                        }
+                    }
+                    None => return,
+                },
+                () = leave.notified(), if !self.over => self.member.leave(now()),
+                Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => {
+                    // A job neither panics nor is aborted before the task is.
+                    if let Ok(done) = done {
+                        self.done(done);
+                    }
+                }
+                () = clock::sleep_until(Some(wake)), if !self.over => {}
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = now();
+        let own = [self.next_look, self.mirror.next_wake()];
+        let wanted = self.wanted.iter().map(|(_, at)| *at);
+        let cuts = self.cuts.values().map(|cut| cut.at);
+        let others = own.into_iter().flatten().chain(wanted).chain(cuts).min();
+        let wake = self.member.next_wake(now).min(others.unwrap_or(u64::MAX));
+        // What is due now was done just now, as far as it could be.
+        clock::now() + Duration::from_millis(wake.saturating_sub(now.mono).max(1))
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        if !self.over {
+            self.lease.set(0);
+            self.ready.push_back(Event::Failed(failure));
+            self.over = true;
+        }
+    }
+
+    /// Does what is due.
+    fn work(&mut self) {
+        if self.over {
+            return;
+        }
+        loop {
+            self.member.tick(now());
+            let mut again = false;
+            for action in self.member.take_actions() {
+                again |= self.perform(action);
+            }
+            if !again {
+                break;
+            }
+        }
+        let mono = clock::mono_millis();
+        self.find(mono);
+        self.check();
+        self.reset(mono);
+        self.look(mono);
+        self.commit(mono);
+    }
+
+    /// True if the member was told something.
+    fn perform(&mut self, action: Action) -> bool {
+        match action {
+            Action::Append { id, payload } => self.append(id, payload),
+            Action::FindPosition {
+                partition,
+                token,
+                late,
+            } => {
+                let wants = Wants {
+                    partition,
+                    token,
+                    late,
+                };
+                self.wanted.push((wants, 0));
+            }
+            Action::Start {
+                partition,
+                token,
+                progress,
+            } => {
+                let view = self.cluster.view();
+                let started = self.starting.start(&view, partition, token, progress);
+                self.ready.extend(started);
+            }
+            Action::Pause { partition, token } => {
+                let event = Event::Pause {
+                    partition: partition.clone(),
+                    token,
+                };
+                self.ready
+                    .extend(self.starting.follow(&partition, token, event));
+            }
+            Action::Unpause { partition, token } => {
+                let event = Event::Unpause {
+                    partition: partition.clone(),
+                    token,
+                };
+                self.ready
+                    .extend(self.starting.follow(&partition, token, event));
+            }
+            Action::Skip {
+                partition,
+                token,
+                offset,
+            } => {
+                let event = Event::Skip {
+                    partition: partition.clone(),
+                    token,
+                    offset,
+                };
+                self.ready
+                    .extend(self.starting.follow(&partition, token, event));
+            }
+            Action::Drain { partition, token } => {
+                if self.starting.end(&partition, token) {
+                    self.member.ended(&partition, token);
+                    return true;
+                }
+                self.ready.push_back(Event::Drain { partition, token });
+            }
+            Action::Cancel { partition, token } => {
+                if self.starting.end(&partition, token) {
+                    self.member.ended(&partition, token);
+                    return true;
+                }
+                self.ready.push_back(Event::Cancel { partition, token });
+            }
+            Action::Lease { until } => self.lease.set(until),
+            Action::Truncate { before } => self.truncate(before),
+            Action::Joined { member } => {
+                tracing::info!("joined group {} as {member}", self.settings.group);
+            }
+            Action::Ready => self.tell_ready(),
+            Action::Removed { why } => self.ready.push_back(Event::Removed { why }),
+            Action::Left => self.left = true,
+            Action::Warn(what) => tracing::warn!("group {}: {what}", self.settings.group),
+            Action::Fatal(why) => self.fail(Failure::Member(why)),
+        }
+        false
+    }
+
+    fn append(&mut self, id: AppendId, payload: Vec<u8>) {
+        // A repeat while the former try is under way would bring nothing.
+        if !self.appending.insert(id) {
+            return;
+        }
+        let log = self.log.clone();
+        self.jobs
+            .spawn(async move { Done::Appended(id, log.append(&payload).await) });
+    }
+
+    fn truncate(&mut self, before: i64) {
+        if !self.may_truncate {
+            return;
+        }
+        let log = self.log.clone();
+        self.jobs
+            .spawn(async move { Done::Truncated(log.delete_before(before).await) });
+    }
+
+    fn tell_ready(&mut self) {
+        let state = self.member.state();
+        let me = self.member.id();
+        let subscribed = state.members.get(me).map(|info| &info.topics);
+        let counts = subscribed.into_iter().flatten().map(|topic| {
+            let info = state.topics.get(topic);
+            info.map_or(0, |info| usize::try_from(info.partitions).unwrap_or(0))
+        });
+        let ready = Event::Ready {
+            owned: state.owned_by(me).count(),
+            total: counts.sum(),
+        };
+        self.ready.push_back(ready);
+    }
+
+    fn tell_topics(&mut self) {
+        if let Some(topics) = self.topics.topics() {
+            self.member.topics_seen(topics.clone());
+        }
+    }
+
+    /// Finds the first positions that are due, all in one go.
+    fn find(&mut self, mono: u64) {
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.wanted)
+            .into_iter()
+            .partition(|(_, at)| *at <= mono);
+        self.wanted = later;
+        if due.is_empty() {
+            return;
+        }
+        let finder = Finder {
+            cluster: self.cluster.clone(),
+            group: self.settings.group.clone(),
+            from: self.settings.from.clone(),
+            read_committed: self.settings.read_committed,
+            log: self.log.id_text(),
+            floor: self.member.state().floor,
+        };
+        let wants = due.into_iter().map(|(wants, _)| wants).collect();
+        self.jobs
+            .spawn(async move { Done::Found(finder.find(wants).await) });
+    }
+
+    fn found(&mut self, found: Vec<(Wants, Position)>) {
+        for (wants, position) in found {
+            let error = match position {
+                Ok((offset, epoch)) => {
+                    self.member
+                        .found_position(&wants.partition, wants.token, offset, epoch);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if error.is_unauthorised() {
+                let partition = wants.partition;
+                self.fail(Failure::Position {
+                    partition,
+                    source: error,
+                });
+                return;
+            }
+            let state = self.member.state().partitions.get(&wants.partition);
+            if state.is_some_and(|state| state.token == Some(wants.token)) {
+                tracing::warn!(
+                    "the first position in partition {} of topic {} is not found yet: {}",
+                    wants.partition.1,
+                    wants.partition.0,
+                    error.chain()
+                );
+                self.wanted.push((wants, clock::mono_millis() + FIND_AGAIN));
+            }
+        }
+    }
+
+    /// Asks whether the topics of partitions that start were cut back.
+    fn check(&mut self) {
+        let epochs = self.starting.take_unasked();
+        if epochs.is_empty() {
+            return;
+        }
+        let cluster = self.cluster.clone();
+        self.jobs.spawn(async move {
+            let ends = epochs::ends(&cluster, &epochs).await;
+            Done::Checked(epochs, ends)
+        });
+    }
+
+    fn checked(
+        &mut self,
+        epochs: BTreeMap<PartitionId, i32>,
+        ends: Result<BTreeMap<PartitionId, EpochEnd>, Error>,
+    ) {
+        let ends = ends.unwrap_or_else(|error| {
+            tracing::info!(
+                "cannot ask whether topics were cut back; reading them will tell: {}",
+                error.chain()
+            );
+            BTreeMap::new()
+        });
+        for (partition, epoch) in epochs {
+            let end = ends.get(&partition).copied();
+            match self.starting.answered(&partition, epoch, end) {
+                Ok(events) => self.ready.extend(events),
+                Err((token, to)) => {
+                    let at = clock::mono_millis();
+                    self.cuts.insert(partition, Cut { token, to, at });
+                }
+            }
+        }
+    }
+
+    /// Writes the resets of what was cut back, until they are read or something else has changed the token.
+    fn reset(&mut self, mono: u64) {
+        if self.cuts.is_empty() {
+            return;
+        }
+        let state = self.member.state();
+        self.cuts.retain(|id, cut| {
+            let partition = state.partitions.get(id);
+            partition.is_some_and(|partition| partition.token == Some(cut.token))
+        });
+        let due = self.cuts.iter_mut().filter(|(_, cut)| cut.at <= mono);
+        let partitions: Vec<(PartitionId, Option<i64>, Token)> = due
+            .map(|(id, cut)| {
+                cut.at = mono + RESET_AGAIN;
+                (id.clone(), Some(cut.to), cut.token)
+            })
+            .collect();
+        if partitions.is_empty() {
+            return;
+        }
+        for (id, to, _) in &partitions {
+            tracing::warn!(
+                "partition {} of topic {} was cut back behind what the group has done: going on at offset {}",
+                id.1,
+                id.0,
+                to.unwrap_or(0)
+            );
+        }
+        let record = Record::Reset {
+            by: format!("member {}", self.member.id()),
+            why: "the topic was cut back (by an unclean leader election?)".to_owned(),
+            partitions,
+        };
+        let (log, payload) = (self.log.clone(), record.encode());
+        self.jobs
+            .spawn(async move { Done::Reset(log.append(&payload).await) });
+    }
+
+    /// Asks for metadata, if it is time.
+    fn look(&mut self, mono: u64) {
+        if self.next_look.is_none_or(|at| mono < at) {
+            return;
+        }
+        self.next_look = None;
+        let (cluster, topics) = (self.cluster.clone(), self.settings.topics.clone());
+        let log = self.log.topic().to_owned();
+        self.jobs
+            .spawn(async move { Done::Looked(topics::refresh(&cluster, &topics, &log).await) });
+    }
+
+    fn looked(&mut self, view: Result<View, Error>) {
+        let mono = clock::mono_millis();
+        match view {
+            Ok(view) => {
+                if let Err(failure) = self
+                    .topics
+                    .take(&view, &self.settings.topics, self.log.topic())
+                {
+                    // It may have been read until now: a right that was taken away shows when it is read.
+                    tracing::warn!("{}", anyhow::Error::new(failure));
+                }
+                if self.topics.log_id.is_some_and(|id| id != self.log.id()) {
+                    let topic = self.log.topic().to_owned();
+                    self.fail(LogError::Recreated { topic }.into());
+                    return;
+                }
+                self.tell_topics();
+            }
+            Err(error) => tracing::info!("cannot look up the group's topics: {}", error.chain()),
+        }
+        self.next_look = Some(mono + self.topics.period());
+    }
+
+    /// Commits to Kafka's own group what has changed, if it is time.
+    fn commit(&mut self, mono: u64) {
+        if self.mirror.next_wake().is_none_or(|at| mono < at) {
+            return;
+        }
+        let commits = self.mirror.due(mono, self.member.state(), self.member.id());
+        if commits.is_empty() {
+            return;
+        }
+        let (cluster, group) = (self.cluster.clone(), self.settings.group.clone());
+        self.jobs
+            .spawn(async move { Done::Committed(commits::commit(&cluster, &group, &commits).await) });
+    }
+
+    /// Commits what this member did last, before it goes.
+    async fn commit_last(&mut self) {
+        let commits = self.mirror.last(self.member.state(), self.member.id());
+        if !commits.is_empty() {
+            let commit = commits::commit(&self.cluster, &self.settings.group, &commits);
+            if tokio::time::timeout(LAST_COMMIT, commit).await.is_err() {
+                tracing::debug!("the last offsets were not committed to Kafka's own group");
+            }
+        }
+    }
+
+    fn tailed(&mut self, tailed: Option<Tailed>, pace: &Pace) {
+        match tailed {
+            Some(Tailed::Read { records, start, end }) => {
+                let now = now();
+                if !records.is_empty() {
+                    self.mirror.touch();
+                }
+                for record in records {
+                    self.member
+                        .read(now, record.at, record.timestamp, &record.payload);
+                }
+                self.member.log_at(now, start, end);
+                // A two-thousandth of a second per member.
+                let members = u64::try_from(self.member.state().members.len()).unwrap_or(u64::MAX);
+                pace.set(Tail::PACE.max(Duration::from_millis(members / 2)));
+            }
+            Some(Tailed::Lost { lost, restart_at }) => self.member.log_lost(now(), lost, restart_at),
+            Some(Tailed::Failed(error)) => self.fail(error.into()),
+            None => self.fail(LogError::Broker(Error::Closed).into()),
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Progress(partition, token, progress) => self.member.progress(&partition, token, progress),
+            Told::Gap(partition, token, lost) => self.member.gap(&partition, token, lost),
+            Told::Ended(partition, token) => self.member.ended(&partition, token),
+            Told::CutBack(partition, token, to) => {
+                let mono = clock::mono_millis();
+                let at = mono + RESET_DELAY;
+                self.cuts.insert(partition, Cut { token, to, at });
+                self.next_look = self.next_look.map(|_| mono);
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Appended(id, result) => {
+                self.appending.remove(&id);
+                let outcome = match result {
+                    Ok(_) => Ok(()),
+                    Err(error) => self.not_written(error),
+                };
+                self.member.appended(now(), id, outcome);
+            }
+            Done::Reset(result) => {
+                if let Err(error) = result {
+                    drop(self.not_written(error));
+                }
+            }
+            Done::Found(found) => self.found(found),
+            Done::Looked(view) => self.looked(view),
+            Done::Truncated(Ok(())) => {}
+            Done::Truncated(Err(error)) => {
+                if matches!(
+                    error,
+                    LogError::Denied {
+                        right: Right::Delete,
+                        ..
+                    }
+                ) {
+                    self.may_truncate = false;
+                    tracing::warn!("{error}: until then the log grows");
+                } else {
+                    tracing::info!("{}", anyhow::Error::new(error));
+                }
+            }
+            Done::Committed(result) => {
+                let warning = self.mirror.committed(clock::mono_millis(), result);
+                if let Some(warning) = warning {
+                    tracing::warn!("group {}: {warning}", self.settings.group);
+                }
+            }
+            Done::Checked(epochs, ends) => self.checked(epochs, ends),
+        }
+    }
+
+    /// A record was refused, or may not have been written. It will be tried again, unless a right is missing.
+    fn not_written(&mut self, error: Error) -> Result<(), AppendFailed> {
+        if error.is_unauthorised() {
+            self.fail(LogError::of_write(error, self.log.topic()).into());
+        } else if error.retry() == Retry::No {
+            tracing::warn!("the group's log did not take a record: {}", error.chain());
+        } else {
+            tracing::info!("writing to the group's log: {}", error.chain());
+        }
+        Err(AppendFailed)
+    }
+}
