@@ -274,7 +274,7 @@ impl World {
     pub(super) fn fetched(&mut self, slot: usize, fetched: Fetched) -> Checked {
         let slow = self.processes[slot].slow && self.faulty;
         let again = if slow {
-            self.dice.between(100, self.options.ms(400))
+            self.dice.between(100, self.options.ms(800))
         } else {
             self.dice.between(5, 50)
         };
@@ -289,7 +289,11 @@ impl World {
                     let Some(member) = &mut process.member else {
                         return Ok(());
                     };
+                    let leaves = matches!(&record.sent.record, Some(Record::Leave(last)) if last.member == *member.id());
                     member.read(now, record.position(), record.timestamp, &record.sent.payload);
+                    if leaves {
+                        break; // it reads no further
+                    }
                     self.checks.replica(slot, member, &record, self.log.records())?;
                 }
                 return self.with_member(slot, |member, now| member.log_at(now, start, end));

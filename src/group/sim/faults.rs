@@ -1,10 +1,12 @@
 //! What goes wrong, and what operators do meanwhile.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use super::log::Sent;
 use super::options::Scenario;
 use super::world::{Checked, Event, Source, World, tell};
-use crate::group::record::{MemberId, PartitionId, Record, TopicInfo};
+use crate::group::record::{MemberId, PartitionId, Record, Token, TopicInfo};
 
 /// A kind of fault. The first four come again and again.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +21,8 @@ pub(super) enum Fault {
     LostTail,
     /// A member writes on and never reads again.
     Deaf,
+    /// A void record is written.
+    Noise,
     /// The end of all faults.
     Calm,
     /// The operator resumes what is paused.
@@ -52,6 +56,7 @@ impl World {
                 tell!(self, "slot {slot} writes, and never reads again");
                 self.processes[slot].defects.deaf = true;
             }
+            Fault::Noise => self.noise(),
             Fault::Calm => self.calm(),
             Fault::Resume => self.resume(),
             Fault::HealLog => {
@@ -193,6 +198,23 @@ impl World {
             }
         }
         self.checks.replay(self.log.records())
+    }
+
+    /// A record that does not hold, or is none: it makes the log grow.
+    fn noise(&mut self) {
+        let Some(every) = self.options.noise else { return };
+        self.at(every, Event::Fault(Fault::Noise));
+        self.serial += 1;
+        let record = self.dice.per_mille(800).then(|| Record::Skip {
+            by: "sim".to_owned(),
+            why: "x".repeat(200),
+            partition: ("alpha".into(), 99),
+            offset: 0,
+            seen: Token::NONE,
+        });
+        let payload = record.as_ref().map_or_else(|| b"{\"v\":1".to_vec(), Record::encode);
+        let sent = Rc::new(Sent { logical: (self.serial, 0), payload, record });
+        self.at(0, Event::Arrive(sent, None));
     }
 
     fn calm(&mut self) {

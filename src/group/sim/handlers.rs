@@ -182,13 +182,18 @@ impl World {
             .and_then(|run| run.choose(end, self.options.parallel, unix))
         {
             self.in_key_order(slot, partition, token, offset)?;
-            let delay = self.dice.between(0, 2);
-            self.after(slot, delay, Event::StartHandler(partition.clone(), token, offset));
-            if self.faulty && self.options.scenario.is_random() && self.dice.per_mille(1) {
+            let start = Event::StartHandler(partition.clone(), token, offset);
+            if self.faulty && self.options.scenario.is_random() && self.dice.per_mille(2) {
+                // Stopped just between the check and the start, which comes first when it goes on.
                 let length = self.dice.between(self.options.ms(100), self.options.ms(3000));
                 let suspend = self.dice.per_mille(300);
                 self.pause(slot, length, suspend);
+                let generation = self.processes[slot].generation;
+                self.queue.put_off(self.now + length, 0, (Some((slot, generation)), start));
+                return Ok(());
             }
+            let delay = self.dice.between(0, 2);
+            self.after(slot, delay, start);
         }
         Ok(())
     }
@@ -231,9 +236,7 @@ impl World {
         offset: i64,
     ) -> Checked {
         let process = &mut self.processes[slot];
-        let Some(member) = process.member.as_ref().map(|member| member.id().clone()) else {
-            return Ok(());
-        };
+        let leased = process.worker.lease > 0;
         let Some(run) = process.worker.run(partition, token) else {
             return Ok(());
         };
@@ -241,7 +244,7 @@ impl World {
             return Ok(());
         }
         // Between its check and this moment it may have learnt that it must not.
-        if !run.may_start() || process.worker.lease == 0 {
+        if !(leased && run.may_start()) {
             run.ended(offset, Outcome::Cancelled);
             self.check_idle(slot, partition, token);
             return Ok(());
@@ -255,7 +258,6 @@ impl World {
         let handler = Handler {
             slot,
             generation,
-            member,
             partition: partition.clone(),
             topic,
             offset,

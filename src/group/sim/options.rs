@@ -60,6 +60,8 @@ pub(super) struct Options {
     pub(super) done_bytes: Option<usize>,
     /// The least distance of two marks, in bytes, where it is not what it is outside of tests.
     pub(super) mark_bytes: Option<usize>,
+    /// Somebody writes a record that is void every so many ms.
+    pub(super) noise: Option<u64>,
     /// Whether deleting from the log is allowed.
     pub(super) deletes: bool,
 }
@@ -87,6 +89,7 @@ impl Options {
             calm_at: session * if dice.per_mille(200) { 25 } else { 9 },
             done_bytes: dice.per_mille(250).then_some(2),
             mark_bytes: Some(4096),
+            noise: (random && dice.per_mille(400)).then(|| dice.between(5, 40)),
             deletes: dice.per_mille(900),
         }
     }

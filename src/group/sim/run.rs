@@ -101,6 +101,7 @@ impl World {
                 if self.options.scenario == Scenario::Unclean {
                     self.at(self.options.ms(3000), Event::Fault(Fault::LostTail));
                 }
+                self.at(0, Event::Fault(Fault::Noise));
                 if let Some(at) = self.options.deaf_at {
                     self.at(at, Event::Fault(Fault::Deaf));
                 }
