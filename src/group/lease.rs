@@ -208,7 +208,8 @@ mod tests {
         assert_eq!(watch.silent(2_100, 0, 500), []);
         assert_eq!(watch.silent(2_500, 0, 500).len(), 1);
         watch.heard(&fast, Position::new(0, 9), 2_000, 2_600);
-        assert_eq!(watch.next(0), Some(4_600));
+        assert_eq!(watch.silent(4_599, 0, 500), []);
+        assert_eq!(watch.silent(4_600, 0, 500).len(), 1);
     }
 
     #[test]

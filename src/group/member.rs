@@ -5,6 +5,7 @@
 //! - `reading`: from the log's records to the state, from the log's start or from a snapshot;
 //! - `work`: the partitions it owns: first position, start, drain, release;
 //! - `flight`: the one record of its own on its way: join, report, leave;
+//! - `leaving`: how it goes, whether or not the log can be reached;
 //! - `deciding`: what the leader decides, and its deputies when it does not: assignments, expiries, new partitions;
 //! - `snapshots`: marks, snapshots, and cutting the log.
 //!
@@ -12,6 +13,7 @@
 
 mod deciding;
 mod flight;
+mod leaving;
 mod reading;
 mod snapshots;
 #[cfg(test)]
@@ -271,7 +273,11 @@ impl Member {
     pub fn new(settings: MemberSettings, seed: u64, rules: Rules, now: Now) -> Self {
         let mut dice = Dice(seed);
         let id = MemberId::random(dice.roll());
-        let margin = if rules.has(Rule::CancelMargin) { settings.cancel } else { 0 };
+        let margin = if rules.has(Rule::CancelMargin) {
+            settings.cancel
+        } else {
+            0
+        };
         Self {
             lease: Lease::new(settings.session, margin),
             settings,

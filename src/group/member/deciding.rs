@@ -31,6 +31,8 @@ pub(super) struct Deciding {
     first: Option<u64>,
     /// When the last one came.
     last: u64,
+    /// Whether that was an assignment.
+    covered: bool,
     /// The version that the last assignment was based on, and when it is written again.
     assigned: Option<(Position, Again)>,
     /// When the last assignment was read.
@@ -58,10 +60,14 @@ impl Deciding {
 
     /// The state's version is another one; `covered`: an assignment was read.
     pub(super) fn version_changed(&mut self, mono: u64, covered: bool) {
-        if covered {
+        // An assignment is looked at again, as it may not cover all; what comes after it counts from its own time.
+        if covered || self.covered {
             self.first = None;
+        }
+        if covered {
             self.read = Some(mono);
         }
+        self.covered = covered;
         self.changed(mono);
     }
 
@@ -121,15 +127,32 @@ impl Member {
 
     /// Instance names that partitions wait for, and that no living member has.
     pub(super) fn note_kept_instances(&mut self) {
-        let kept: BTreeSet<&String> = self.state.partitions.values().filter_map(|state| state.kept.as_ref()).collect();
-        let here: BTreeSet<&String> = self.state.members.values().filter_map(|info| info.instance.as_ref()).collect();
+        let kept: BTreeSet<&String> = self
+            .state
+            .partitions
+            .values()
+            .filter_map(|state| state.kept.as_ref())
+            .collect();
+        let here: BTreeSet<&String> = self
+            .state
+            .members
+            .values()
+            .filter_map(|info| info.instance.as_ref())
+            .collect();
         let since = |name: &String| self.deciding.away.get(name).copied().unwrap_or(self.now.mono);
-        self.deciding.away = kept.difference(&here).map(|&name| (name.clone(), since(name))).collect();
+        self.deciding.away = kept
+            .difference(&here)
+            .map(|&name| (name.clone(), since(name)))
+            .collect();
     }
 
     /// When the first instance's grace is over that is not over yet.
     fn grace_end(&self, after: u64) -> Option<u64> {
-        let ends = self.deciding.away.values().map(|since| since + self.settings.grace);
+        let ends = self
+            .deciding
+            .away
+            .values()
+            .map(|since| since + self.settings.grace);
         ends.filter(|end| *end > after).min()
     }
 
@@ -194,14 +217,19 @@ impl Member {
             self.deciding.changed(now);
         }
         let Some(due) = self.assign_at() else { return };
-        let waits = self.deciding.assigned.is_some_and(|(basis, again)| {
-            basis == self.state.version && now < again.at
-        });
+        let waits = self
+            .deciding
+            .assigned
+            .is_some_and(|(basis, again)| basis == self.state.version && now < again.at);
         if now < due || waits {
             return;
         }
         let grace = self.settings.grace;
-        let away = self.deciding.away.iter().filter(|(_, since)| now < *since + grace);
+        let away = self
+            .deciding
+            .away
+            .iter()
+            .filter(|(_, since)| now < *since + grace);
         let away: BTreeSet<String> = away.map(|(name, _)| name.clone()).collect();
         let plan = assignment::plan(&self.state, &away);
         let changes = assignment::changes(&self.state, &plan);
@@ -210,7 +238,9 @@ impl Member {
             self.deciding.assigned = None;
             return;
         }
-        let Some(changes) = split_changes(changes, MAX_REPORT).into_iter().next() else { return };
+        let Some(changes) = split_changes(changes, MAX_REPORT).into_iter().next() else {
+            return;
+        };
         let basis = self.state.version;
         let record = Record::Assign {
             by: self.id.clone(),
@@ -236,7 +266,9 @@ impl Member {
         let now = self.now.mono;
         let mut grow = BTreeMap::new();
         for (topic, wanted) in self.wanted.iter().flatten() {
-            let Some(known) = self.state.topics.get(topic) else { continue };
+            let Some(known) = self.state.topics.get(topic) else {
+                continue;
+            };
             let grown = known.id == wanted.id && wanted.partitions > known.partitions;
             let anew = known.id != wanted.id && !self.deciding.buried.contains(&wanted.id);
             if grown || anew {
@@ -253,7 +285,12 @@ impl Member {
         let joined = self.state.members.get(&self.id)?.joined;
         let mut before = 0;
         for other in self.state.subscribers(topic) {
-            before += u64::from(self.state.members.get(other).is_some_and(|info| info.joined < joined));
+            before += u64::from(
+                self.state
+                    .members
+                    .get(other)
+                    .is_some_and(|info| info.joined < joined),
+            );
         }
         (before == 0 || self.rules.has(Rule::Deputies)).then(|| before * self.settings.session / 2)
     }
@@ -266,7 +303,9 @@ impl Member {
             }
             let known = self.state.topics.get(&topic);
             let wanted = self.wanted.as_ref().and_then(|wanted| wanted.get(&topic));
-            let (Some(known), Some(wanted)) = (known, wanted) else { continue };
+            let (Some(known), Some(wanted)) = (known, wanted) else {
+                continue;
+            };
             let record = Record::Grow {
                 topic: topic.clone(),
                 id: wanted.id,
@@ -307,7 +346,9 @@ impl Member {
         }
         self.former.retain(|id| self.state.members.contains_key(id));
         for member in self.former.clone() {
-            let Some(info) = self.state.members.get(&member) else { continue };
+            let Some(info) = self.state.members.get(&member) else {
+                continue;
+            };
             let record = Record::Expire {
                 seen: info.beat,
                 member,
@@ -333,6 +374,9 @@ impl Member {
         });
         let renew = self.deciding.renew.map(|again| again.at);
         let former = (!self.former.is_empty() && self.ending.is_empty()).then_some(self.deciding.former.at);
-        [assign, grace, expiry, grow.min(), renew, former].into_iter().flatten().min()
+        [assign, grace, expiry, grow.min(), renew, former]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -132,7 +132,8 @@ impl Member {
             self.greatest_token = self.greatest_token.max(partition.seen());
         }
         for (member, info) in &self.state.members {
-            self.watch.heard(member, info.beat, info.session_ms, self.now.mono);
+            self.watch
+                .heard(member, info.beat, info.session_ms, self.now.mono);
         }
         self.deciding.changed(self.now.mono);
         self.deciding.look_at_topics();
@@ -251,7 +252,7 @@ impl Member {
         }
     }
 
-    fn speaks_too_little(&mut self) {
+    pub(super) fn speaks_too_little(&mut self) {
         let (group, level, speaks) = (&self.settings.group, self.state.level, self.settings.speaks);
         self.fatal(format!(
             "group {group} writes records of version {level}; this build speaks up to {speaks}: use a newer one"
@@ -359,7 +360,9 @@ impl Member {
     }
 
     pub(super) fn reader_wake(&self) -> Option<u64> {
-        self.reader.stuck_since.map(|since| since + self.snapshot_patience())
+        self.reader
+            .stuck_since
+            .map(|since| since + self.snapshot_patience())
     }
 
     /// The floor of a log that this member founds: the wall clock, and above every token it has seen.
@@ -367,7 +370,11 @@ impl Member {
         let since = self.now.lease.saturating_sub(self.began);
         let clock = self.settings.unix_micros + since * 1_000;
         let seen = self.greatest_token;
-        if seen == Token::NONE { clock } else { clock.max(seen.number() + 1) }
+        if seen == Token::NONE {
+            clock
+        } else {
+            clock.max(seen.number() + 1)
+        }
     }
 }
 

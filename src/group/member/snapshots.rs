@@ -67,19 +67,28 @@ pub(super) struct Snapshots {
     due: Option<(u64, u64, u32)>,
     writing: Vec<Piece>,
     mark_of_writing: Position,
-    /// The log is not cut again before.
-    cut_at: u64,
+    /// Where the log was cut last, and when that is tried again if it has not come about.
+    cut: (i64, u64),
 }
 
 impl Snapshots {
     /// A record was read and applied.
     pub(super) fn read(&mut self, state: &State, at: Position, record: &Record, bytes: usize, mono: u64) {
-        let Record::Part { mark, n, of, hash, .. } = record else {
+        let Record::Part {
+            mark, n, of, hash, ..
+        } = record
+        else {
             self.grown += bytes;
             self.since_mark += bytes;
             return;
         };
-        if state.mark != Some(Mark { at: *mark, hash: *hash }) || self.disputed {
+        if state.mark
+            != Some(Mark {
+                at: *mark,
+                hash: *hash,
+            })
+            || self.disputed
+        {
             return;
         }
         if self.mark_of_writing == *mark {
@@ -161,7 +170,9 @@ impl Snapshots {
 impl Member {
     /// Another member's hash at a mark was read.
     pub(super) fn vote_read(&mut self, member: &MemberId, mark: Position, hash: u64) {
-        let Some((mine, _)) = self.snapshots.mark else { return };
+        let Some((mine, _)) = self.snapshots.mark else {
+            return;
+        };
         if *member == self.id || mine.at != mark {
             return;
         }
@@ -176,7 +187,12 @@ impl Member {
                 "member {member} has another state than this one at the log's mark {mark}: no snapshot of it is used"
             ));
         }
-        let same = self.snapshots.votes.values().filter(|vote| **vote == hash).count();
+        let same = self
+            .snapshots
+            .votes
+            .values()
+            .filter(|vote| **vote == hash)
+            .count();
         if self.lives() && same * 2 > self.state.members.len() {
             self.fatal(format!(
                 "its state differs from that of most members at the log's mark {mark}: it has read the group's log \
@@ -187,7 +203,9 @@ impl Member {
 
     /// Its own mark was read: this is the state to be written.
     pub(super) fn begin_snapshot(&mut self) {
-        let Some((mark, _)) = self.snapshots.mark else { return };
+        let Some((mark, _)) = self.snapshots.mark else {
+            return;
+        };
         let parts = snapshot::parts(&self.state, mark.at);
         self.snapshots.mark_of_writing = mark.at;
         self.snapshots.writing = (0..)
@@ -221,7 +239,9 @@ impl Member {
         });
         let start = self.reader.start();
         let lost = start > 0 && last.is_none_or(|last| last.mark.offset() < start);
-        let limit = last.map_or(0, |last| 4 * last.size).max(self.settings.snapshot_bytes);
+        let limit = last
+            .map_or(0, |last| 4 * last.size)
+            .max(self.settings.snapshot_bytes);
         !under_way && (lost || snapshots.grown > limit)
     }
 
@@ -263,8 +283,9 @@ impl Member {
             if piece.id.is_some() && now < piece.again {
                 continue;
             }
-            let again = now + self.backoff(piece.tries);
-            let id = piece.id.unwrap_or_else(|| self.flights.next_id());
+            let (id, tries) = (piece.id, piece.tries);
+            let again = now + self.backoff(tries);
+            let id = id.unwrap_or_else(|| self.flights.next_id());
             let piece = &mut self.snapshots.writing[index];
             (piece.id, piece.again, piece.tries) = (Some(id), again, piece.tries + 1);
             let payload = piece.payload.clone();
@@ -285,18 +306,23 @@ impl Member {
             return None;
         }
         let is_last = snapshots.mark.is_some_and(|(mark, _)| mark.at == last.mark);
-        let mut others = self.state.members.iter().filter(|(id, info)| **id != self.id && info.joined < last.mark);
+        let mut others = self
+            .state
+            .members
+            .iter()
+            .filter(|(id, info)| **id != self.id && info.joined < last.mark);
         let all_voted = is_last && others.all(|(id, _)| snapshots.votes.contains_key(id));
         let patience = if all_voted { 0 } else { self.settings.session };
         let turn = self.my_turn(self.settings.session / 2)?;
-        Some((at, (last.since + patience + turn).max(snapshots.cut_at)))
+        let again = if snapshots.cut.0 == at { snapshots.cut.1 } else { 0 };
+        Some((at, (last.since + patience + turn).max(again)))
     }
 
     fn cut_log(&mut self) {
         if let Some((before, at)) = self.next_cut()
             && self.now.mono >= at
         {
-            self.snapshots.cut_at = self.now.mono + 6 * self.settings.session;
+            self.snapshots.cut = (before, self.now.mono + 6 * self.settings.session);
             self.actions.push(Action::Truncate { before });
         }
     }
@@ -306,9 +332,15 @@ impl Member {
             return None;
         }
         let turn = self.mark_turn();
-        let due = self.snapshots.due.zip(turn).map(|((since, again, _), turn)| again.max(since + turn));
+        let due = self
+            .snapshots
+            .due
+            .zip(turn)
+            .map(|((since, again, _), turn)| again.max(since + turn));
         let parts = self.snapshots.writing.iter().take(WINDOW);
-        let parts = parts.map(|piece| if piece.id.is_some() { piece.again } else { 0 }).min();
+        let parts = parts
+            .map(|piece| if piece.id.is_some() { piece.again } else { 0 })
+            .min();
         let cut = self.next_cut().map(|(_, at)| at);
         [due, parts, cut].into_iter().flatten().min()
     }

@@ -181,8 +181,9 @@ impl World {
             seat.member.log_at(now, start, end);
         }
         seat.member.tick(now);
-        assert!(seat.member.next_wake(now) >= now.mono);
         self.perform(index);
+        let wake = self.seats[index].member.next_wake(now);
+        assert!(wake > now.mono, "it wants to be woken for nothing");
     }
 
     /// Does what a member wants, and tells it what came of it.
@@ -211,11 +212,9 @@ impl World {
                     self.append_bytes(payload);
                 }
             }
-            Action::FindPosition { partition, token, .. } => {
-                if seat.finds {
-                    seat.member.found_position(&partition, token, 0, -1);
-                    seat.member.tick(clock);
-                }
+            Action::FindPosition { partition, token, .. } if seat.finds => {
+                seat.member.found_position(&partition, token, 0, -1);
+                seat.member.tick(clock);
             }
             Action::Start {
                 partition,
@@ -269,7 +268,9 @@ impl World {
     pub(super) fn records(&self, from: i64) -> Vec<Record> {
         let from = usize::try_from(from - self.start).unwrap();
         let records = self.log[from..].iter();
-        records.map(|(_, payload)| Record::decode(payload).unwrap()).collect()
+        records
+            .map(|(_, payload)| Record::decode(payload).unwrap())
+            .collect()
     }
 
     pub(super) fn id(&self, index: usize) -> MemberId {
@@ -298,7 +299,10 @@ impl World {
 impl Seat {
     /// How often it was told to do such a thing since then.
     pub(super) fn count(&self, since: u64, what: impl Fn(&Action) -> bool) -> usize {
-        let told = self.story.iter().filter(|(at, action)| *at > since && what(action));
+        let told = self
+            .story
+            .iter()
+            .filter(|(at, action)| *at > since && what(action));
         told.count()
     }
 

@@ -147,7 +147,10 @@ impl Member {
         let Some(token) = mine else { return };
         let must_stop = self.must_stop(partition);
         let never_starts = must_stop || self.leaving.is_some();
-        let run = self.runs.entry(partition.clone()).or_insert_with(|| Run::new(token));
+        let run = self
+            .runs
+            .entry(partition.clone())
+            .or_insert_with(|| Run::new(token));
         if released_before && !self.rules.has(Rule::RepeatRelease) {
             run.stage = Stage::Released;
         }
@@ -187,7 +190,9 @@ impl Member {
         if self.handlers_end(partition) {
             return;
         }
-        let Some(state) = self.state.partitions.get(partition) else { return };
+        let Some(state) = self.state.partitions.get(partition) else {
+            return;
+        };
         if state.progress.next.is_none() {
             let find = Action::FindPosition {
                 partition: partition.clone(),
@@ -237,7 +242,9 @@ impl Member {
 
     /// It is not owned under that token any more: its handlers are cancelled.
     fn drop_run(&mut self, partition: &PartitionId) {
-        let Some(run) = self.runs.remove(partition) else { return };
+        let Some(run) = self.runs.remove(partition) else {
+            return;
+        };
         if !run.has_handlers() {
             return;
         }
@@ -288,7 +295,10 @@ impl Member {
 
     /// When a drain is cut short.
     fn drain_end(&self, since: u64) -> u64 {
-        let leaving = self.leaving.unwrap_or(u64::MAX).saturating_add(self.settings.drain);
+        let leaving = self
+            .leaving
+            .unwrap_or(u64::MAX)
+            .saturating_add(self.settings.drain);
         (since + self.settings.drain).min(leaving)
     }
 

@@ -29,7 +29,14 @@ fn an_assignment_is_written_100_ms_after_the_last_change() {
     }
     assert!(!world.kinds(since).contains(&"assign"));
     world.run(30);
-    assert_eq!(world.kinds(since).iter().filter(|kind| **kind == "assign").count(), 1);
+    assert_eq!(
+        world
+            .kinds(since)
+            .iter()
+            .filter(|kind| **kind == "assign")
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -44,7 +51,11 @@ fn an_assignment_is_written_3_s_after_the_first_change_at_most() {
         world.run(80);
         number += 1;
     }
-    assert!((2_900..3_150).contains(&(world.now - began)), "{}", world.now - began);
+    assert!(
+        (2_900..3_150).contains(&(world.now - began)),
+        "{}",
+        world.now - began
+    );
 }
 
 #[test]
@@ -53,7 +64,11 @@ fn a_plan_that_changes_nothing_is_not_written() {
     let since = world.end();
     world.run(10_000);
     assert!(!world.kinds(since).contains(&"assign"));
-    assert_eq!(world.seats[2].count(0, |action| *action == Action::Ready), 1, "with nothing to own it is ready");
+    assert_eq!(
+        world.seats[2].count(0, |action| *action == Action::Ready),
+        1,
+        "with nothing to own it is ready"
+    );
 }
 
 #[test]
@@ -63,10 +78,14 @@ fn a_deputy_assigns_when_the_leader_does_not() {
     world.sit(settings());
     let took = world.until("the deputy has assigned", |world| world.shares()[2] > 0);
     assert!((5_000..5_500).contains(&took), "after half a session: {took}");
-    let by = world.records(0).into_iter().rev().find_map(|record| match record {
-        Record::Assign { by, .. } => Some(by),
-        _ => None,
-    });
+    let by = world
+        .records(0)
+        .into_iter()
+        .rev()
+        .find_map(|record| match record {
+            Record::Assign { by, .. } => Some(by),
+            _ => None,
+        });
     assert_eq!(by, Some(world.id(1)));
 }
 
@@ -83,7 +102,9 @@ fn new_partitions_are_taken_in_as_late() {
     assert_eq!(world.shares(), [2, 2]);
     assert_eq!(world.kinds(end).iter().filter(|kind| **kind == "grow").count(), 1);
     for seat in &world.seats {
-        let late = seat.count(since, |action| matches!(action, Action::FindPosition { late: true, .. }));
+        let late = seat.count(since, |action| {
+            matches!(action, Action::FindPosition { late: true, .. })
+        });
         assert_eq!(late, 1);
     }
 }
@@ -108,7 +129,9 @@ fn a_topic_made_anew_is_begun_anew_and_old_metadata_does_not_bring_it_back() {
     world.run(8_000);
     let state = &world.state(1).partitions[&partition(0)];
     assert_eq!((state.progress.next, state.late), (Some(0), true));
-    let asked = world.seats[0].count(since, |action| matches!(action, Action::FindPosition { late: true, .. }));
+    let asked = world.seats[0].count(since, |action| {
+        matches!(action, Action::FindPosition { late: true, .. })
+    });
     assert_eq!(asked, 1);
     assert_eq!(world.state(0).topics.get("t").unwrap().id, [2; 16]);
     assert_eq!(world.kinds(0).iter().filter(|kind| **kind == "grow").count(), 1);
@@ -128,7 +151,9 @@ fn a_patterns_new_topic_is_subscribed_to_and_read_from_its_beginning() {
     world.seats[0].member.topics_seen(both.clone());
     world.run(1_000);
     let late = |world: &World, index: usize| {
-        world.seats[index].count(since, |action| matches!(action, Action::FindPosition { late: true, .. }))
+        world.seats[index].count(since, |action| {
+            matches!(action, Action::FindPosition { late: true, .. })
+        })
     };
     assert_eq!(late(&world, 0), 2);
     assert_eq!(world.shares(), [4]);
@@ -138,7 +163,10 @@ fn a_patterns_new_topic_is_subscribed_to_and_read_from_its_beginning() {
     world.sit(pattern());
     world.run(3_000);
     assert_eq!(late(&world, 1), 2, "of the new topic; the others have positions");
-    assert_eq!(world.kinds(0).iter().filter(|kind| **kind == "subscribe").count(), 2);
+    assert_eq!(
+        world.kinds(0).iter().filter(|kind| **kind == "subscribe").count(),
+        2
+    );
 }
 
 #[test]

@@ -26,7 +26,11 @@ fn a_joining_member_gets_its_share_and_nothing_else_pauses() {
     assert_eq!(world.seats[0].count(since, is_drain), 2);
     assert_eq!(world.seats[0].count(since, is_start), 0);
     for (_, progress) in world.seats[1].started.values() {
-        assert_eq!(progress.next, Some(10), "the last progress comes with the release");
+        assert_eq!(
+            progress.next,
+            Some(10),
+            "the last progress comes with the release"
+        );
     }
 }
 
@@ -65,11 +69,16 @@ fn a_partition_whose_next_owner_died_before_the_release_goes_on() {
     world.seats[1].member.take_actions();
     let id = world.id(1);
     // The drain is cancelled long before; its handlers take their time.
-    world.until("the other is expired", |world| !world.state(0).members.contains_key(&id));
+    world.until("the other is expired", |world| {
+        !world.state(0).members.contains_key(&id)
+    });
     world.run(500);
     world.end_handlers(0);
     world.run(100);
-    assert_eq!(world.seats[0].started[&moving].0, token, "no release was sent: the same ownership goes on");
+    assert_eq!(
+        world.seats[0].started[&moving].0, token,
+        "no release was sent: the same ownership goes on"
+    );
 }
 
 #[test]
@@ -102,9 +111,10 @@ fn nothing_starts_under_a_token_whose_release_was_sent() {
     world.run(1_000);
     world.seats[0].withheld.clear();
     world.run(3_000);
-    let again = world.seats[0].count(since, |action| {
-        matches!(action, Action::Start { token, .. } if *token == drained)
-    });
+    let again = world.seats[0].count(
+        since,
+        |action| matches!(action, Action::Start { token, .. } if *token == drained),
+    );
     assert_eq!(again, 0);
     assert_eq!(world.shares()[0], 2, "it comes back under a new token");
 }
@@ -130,7 +140,9 @@ fn a_reset_ends_the_old_handlers_before_the_new_start() {
     };
     assert_eq!(world.seats[0].count(since, |action| *action == cancel), 1);
     // What the old handlers still say is not heard.
-    world.seats[0].member.progress(&partition(0), token, Progress::at(99, -1));
+    world.seats[0]
+        .member
+        .progress(&partition(0), token, Progress::at(99, -1));
     world.end_handlers(0);
     world.run(100);
     let (new, progress) = world.seats[0].started[&partition(0)].clone();
@@ -148,10 +160,14 @@ fn a_reset_during_a_hand_over_is_released_under_its_new_token() {
     let since = world.now;
     world.until("it drains", |world| world.seats[0].count(since, is_drain) == 1);
     world.run(50);
-    let moving = world.seats[0].story.iter().rev().find_map(|(_, action)| match action {
-        Action::Drain { partition, token } => Some((partition.clone(), *token)),
-        _ => None,
-    });
+    let moving = world.seats[0]
+        .story
+        .iter()
+        .rev()
+        .find_map(|(_, action)| match action {
+            Action::Drain { partition, token } => Some((partition.clone(), *token)),
+            _ => None,
+        });
     let (moving, token) = moving.unwrap();
     world.append(&Record::Reset {
         by: "op".to_owned(),
@@ -182,15 +198,23 @@ fn a_leaving_member_works_until_its_partitions_have_another_target() {
     let clock = world.clock();
     world.seats[leaver].member.leave(clock);
     let since = world.now;
-    world.until("it drains", |world| world.seats[leaver].count(since, is_drain) > 0);
-    assert!(world.now - since >= 100, "it went on until the leader, itself, had planned");
+    world.until("it drains", |world| {
+        world.seats[leaver].count(since, is_drain) > 0
+    });
+    assert!(
+        world.now - since >= 100,
+        "it went on until the leader, itself, had planned"
+    );
     let took = world.until("it has left", |world| {
         world.seats[leaver].count(since, |action| *action == Action::Left) == 1
     });
     assert!(took < 300, "{took} ms");
     assert_eq!(world.shares(), [0, 3, 3]);
     assert!(!world.kinds(0).contains(&"expire"));
-    let last = world.records(0).into_iter().rfind(|record| record.kind() == "leave");
+    let last = world
+        .records(0)
+        .into_iter()
+        .rfind(|record| record.kind() == "leave");
     assert!(matches!(last, Some(Record::Leave(report)) if report.released.is_empty()));
 }
 
@@ -225,6 +249,7 @@ fn nothing_is_read_or_done_after_left() {
 fn a_member_that_cannot_reach_the_log_leaves_all_the_same() {
     let mut world = World::with(2, 2);
     world.seats[1].writes = false;
+    world.seats[1].reads = false;
     world.run(1_500);
     let clock = world.clock();
     let since = world.now;
@@ -233,7 +258,10 @@ fn a_member_that_cannot_reach_the_log_leaves_all_the_same() {
         world.seats[1].count(since, |action| *action == Action::Left) == 1
     });
     assert!(world.now <= since + 16_000, "{} ms", world.now - since);
-    assert_eq!(world.seats[1].count(since, |action| matches!(action, Action::Warn(_))), 1);
+    assert_eq!(
+        world.seats[1].count(since, |action| matches!(action, Action::Warn(_))),
+        1
+    );
 }
 
 #[test]
@@ -246,7 +274,11 @@ fn a_handler_that_cannot_be_cancelled_does_not_hold_up_leaving() {
     world.until("it has left", |world| {
         world.seats[0].count(since, |action| *action == Action::Left) == 1
     });
-    assert!((4_000..=4_100).contains(&(world.now - since)), "{}", world.now - since);
+    assert!(
+        (4_000..=4_100).contains(&(world.now - since)),
+        "{}",
+        world.now - since
+    );
 }
 
 #[test]

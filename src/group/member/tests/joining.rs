@@ -16,7 +16,10 @@ fn the_first_member_founds_the_log_and_starts_all() {
     assert!(took < 300, "{took} ms");
     assert_eq!(world.kinds(0)[..3], ["found", "join", "assign"]);
     let floor = world.state(0).floor;
-    assert!((1_000_000..1_100_000).contains(&floor), "the wall clock in µs: {floor}");
+    assert!(
+        (1_000_000..1_100_000).contains(&floor),
+        "the wall clock in µs: {floor}"
+    );
     world.run(20);
     assert_eq!(world.seats[0].count(0, |action| *action == Action::Ready), 1);
 }
@@ -165,7 +168,10 @@ fn a_removed_member_joins_under_a_new_id_each_time_later() {
     assert!((10_000..10_100).contains(&waits[6]), "{waits:?}");
     let since = world.now;
     world.run(100_100);
-    assert_eq!(world.seats[0].count(since, |action| matches!(action, Action::Removed { .. })), 0);
+    assert_eq!(
+        world.seats[0].count(since, |action| matches!(action, Action::Removed { .. })),
+        0
+    );
     expire(&mut world, 0);
     let wait = world.until("it is back", |world| world.seats[0].has_lease(world.now));
     assert!(wait < 50, "after ten quiet sessions it is forgotten: {wait}");
@@ -219,7 +225,10 @@ fn who_lost_its_place_drops_its_state_and_joins_anew() {
         world.run(3_000);
         assert_ne!(world.id(1), old);
         assert_eq!(world.shares(), [2, 2]);
-        assert!(!world.state(0).members.contains_key(&old), "its former self is not waited for");
+        assert!(
+            !world.state(0).members.contains_key(&old),
+            "its former self is not waited for"
+        );
         let renewed = world.kinds(since).contains(&"renew");
         assert_eq!(renewed, lost == Lost::Diverged);
     }
@@ -233,7 +242,10 @@ fn an_empty_log_that_may_not_be_founded_is_an_error() {
         ..settings()
     });
     world.run(100);
-    let told = world.seats[0].count(0, |action| matches!(action, Action::Fatal(why) if why.contains("--rebuild")));
+    let told = world.seats[0].count(
+        0,
+        |action| matches!(action, Action::Fatal(why) if why.contains("--rebuild")),
+    );
     assert_eq!(told, 1);
     assert!(world.log.is_empty());
 }
@@ -245,7 +257,10 @@ fn a_log_without_its_beginning_and_without_a_snapshot_is_an_error() {
     world.cut(3);
     world.sit(settings());
     world.run(21_000);
-    let told = world.seats[0].count(0, |action| matches!(action, Action::Fatal(why) if why.contains("--rebuild")));
+    let told = world.seats[0].count(
+        0,
+        |action| matches!(action, Action::Fatal(why) if why.contains("--rebuild")),
+    );
     assert_eq!(told, 1);
 }
 
@@ -274,7 +289,10 @@ fn a_build_that_does_not_speak_the_level_says_so() {
     world.append(&Record::Found { floor: 5, level: 2 });
     world.sit(settings());
     world.run(100);
-    let told = world.seats[0].count(0, |action| matches!(action, Action::Fatal(why) if why.contains("version 2")));
+    let told = world.seats[0].count(
+        0,
+        |action| matches!(action, Action::Fatal(why) if why.contains("version 2")),
+    );
     assert_eq!(told, 1);
 }
 
