@@ -323,6 +323,7 @@ fn settings(options: &Options, slot: usize, process: &Process, unix: i64) -> Mem
     let mut settings = MemberSettings {
         instance: process.instance.clone(),
         drain: options.ms(300),
+        cancel: options.cancel.min(process.session / 5),
         grace: options.ms(1500),
         pattern: process.subscription == Subscription::Pattern,
         unix_micros: unix.unsigned_abs() * 1000,

@@ -113,8 +113,8 @@ impl World {
                 let length = self.between(300, 3000);
                 self.at(length, Event::Fault(Fault::HealProcess(slot)));
             }
-            8 | 9 => self.leave(slot),
-            10 | 11 => self.operate(),
+            8 => self.leave(slot),
+            9..12 => self.operate(),
             12 => self.grow(),
             13 if self.dice.per_mille(300) => self.recreate(),
             _ if self.dice.per_mille(300) => {
@@ -281,15 +281,16 @@ impl World {
         let end = self.source_end(topic, &partition).unwrap_or(0).unsigned_abs();
         let seen = there.seen();
         let record = match self.dice.below(10) {
-            0..6 => {
-                let to = i64::try_from(self.dice.below(end + 1)).unwrap_or(0);
+            0..5 => {
+                // To none: a first position is worked out again.
+                let to = i64::try_from(self.dice.below(end + 1)).ok().filter(|_| self.dice.per_mille(850));
                 Record::Reset {
                     by,
                     why,
-                    partitions: vec![(partition, Some(to), seen)],
+                    partitions: vec![(partition, to, seen)],
                 }
             }
-            6 => {
+            5 => {
                 let offset = i64::try_from(self.dice.below(end + 1)).unwrap_or(0);
                 Record::Skip {
                     by,
@@ -299,7 +300,7 @@ impl World {
                     seen,
                 }
             }
-            7 => {
+            6 | 7 => {
                 let (paused, seen) = (there.paused, there.pause_seen);
                 let partition = Some(partition);
                 if paused {

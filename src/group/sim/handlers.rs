@@ -82,7 +82,8 @@ impl World {
 
     /// A cancelled handler takes a while to end, less than the cancel time.
     fn cancel_handlers(&mut self, slot: usize, which: impl Fn(&Handler) -> bool) {
-        let longest = self.processes[slot].session / 20 * 6 / 10;
+        // The last of it is for the time until it is noticed that the lease ends.
+        let longest = self.cancel(slot) - 15;
         let ids: Vec<u64> = (self.handlers.iter())
             .filter(|(_, handler)| handler.slot == slot && !handler.cancelled && which(handler))
             .map(|(id, _)| *id)
@@ -216,14 +217,14 @@ impl World {
         }
     }
 
+    fn cancel(&self, slot: usize) -> u64 {
+        self.options.cancel.min(self.processes[slot].session / 5)
+    }
+
     /// What the consumer checks before each start: a handler that is cancelled in time ends within the lease.
     fn may_start(&self, slot: usize) -> bool {
         let process = &self.processes[slot];
-        let margin = if self.rules.has(Rule::CancelMargin) {
-            process.session / 20
-        } else {
-            0
-        };
+        let margin = if self.rules.has(Rule::CancelMargin) { self.cancel(slot) } else { 0 };
         let lease_clock = process.now(self.now, self.counts_suspend()).lease;
         lease_clock + margin < process.worker.lease
     }
@@ -265,11 +266,10 @@ impl World {
             cancelled: false,
         };
         self.handlers.insert(id, handler);
-        let long = self.dice.per_mille(100);
-        let delay = if long {
-            self.dice.between(60, 250)
-        } else {
-            self.dice.between(5, 40)
+        let delay = match self.dice.below(1000) {
+            0..30 if self.options.scenario.is_random() => self.dice.between(200, self.options.ms(300)),
+            0..100 => self.dice.between(60, 250),
+            _ => self.dice.between(5, 40),
         };
         self.at(delay, Event::HandlerEnds(id));
         Ok(())
@@ -308,7 +308,7 @@ impl World {
                 .lost_tail
                 .is_some_and(|at| self.now < at + 2 * self.options.session);
             let over = process.now(self.now, self.counts_suspend()).lease >= process.worker.lease;
-            if unclean || over && was_paused(process, self.now) {
+            if unclean || over && was_paused(process, self.cancel(stale), self.now) {
                 self.tally.excused += 1;
                 continue;
             }
@@ -370,6 +370,6 @@ impl World {
 }
 
 /// Whether it is paused, or was a moment ago: it had no time to end its handlers.
-fn was_paused(process: &Process, now: u64) -> bool {
-    process.paused_until >= now || process.last_pause_end + 300 > now
+fn was_paused(process: &Process, cancel: u64, now: u64) -> bool {
+    process.paused_until >= now || process.last_pause_end + cancel + 300 > now
 }

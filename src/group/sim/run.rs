@@ -54,7 +54,7 @@ impl World {
             now: 0,
             queue: Queue::new(),
             log: super::log::Log::default(),
-            checks: Checks::new(rules, stride),
+            checks: Checks::new(rules, stride, options.latest),
             processes: Vec::new(),
             sources: std::collections::BTreeMap::new(),
             handlers: std::collections::BTreeMap::new(),

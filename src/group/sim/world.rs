@@ -365,7 +365,7 @@ impl World {
         });
         let delay = self.dice.between(1, 50);
         self.at(delay, Event::Arrive(Rc::clone(&sent), None));
-        if self.dice.per_mille(150) {
+        if self.dice.per_mille(300) {
             let more = self.dice.between(10, self.options.ms(2000));
             self.at(delay + more, Event::Arrive(sent, None));
         }
