@@ -198,7 +198,13 @@ impl Member {
         }
         let Some(more) = self.expiry_turn() else { return };
         let again = (self.settings.session / 10).max(100);
-        for silent in self.watch.silent(self.now.mono, more, again) {
+        // (The rule that is switched off is about members who cannot know whether the log works.)
+        let proven = if self.rules.has(Rule::RestartCounts) {
+            self.flights.proven()
+        } else {
+            u64::MAX
+        };
+        for silent in self.watch.silent(self.now.mono, more, again, proven) {
             let record = Record::Expire {
                 member: silent.member,
                 seen: silent.seen,

@@ -27,6 +27,8 @@ struct Flight {
     payload: Vec<u8>,
     /// The lease clock when it was sent first.
     noted: u64,
+    /// The monotonic clock then.
+    sent: u64,
     /// When it is sent again (monotonic).
     again: u64,
     tries: u32,
@@ -42,6 +44,8 @@ pub(super) struct Flights {
     n: u64,
     /// When the last report was sent (monotonic).
     reported: u64,
+    /// When the last record that was read back was sent first (monotonic).
+    proven: u64,
     last_id: u64,
 }
 
@@ -50,6 +54,11 @@ impl Flights {
     pub(super) fn clear(&mut self) {
         self.flying.clear();
         self.pieces.clear();
+    }
+
+    /// Until when the log has proven to work for this member.
+    pub(super) fn proven(&self) -> u64 {
+        self.proven
     }
 
     pub(super) fn next_id(&mut self) -> AppendId {
@@ -86,6 +95,7 @@ impl Member {
             kind,
             payload: payload.clone(),
             noted: self.now.lease,
+            sent: self.now.mono,
             again,
             tries: 0,
         });
@@ -142,6 +152,7 @@ impl Member {
             return;
         };
         let flight = self.flights.flying.swap_remove(index);
+        self.flights.proven = self.flights.proven.max(flight.sent);
         match flight.kind {
             Kind::Found => {}
             Kind::Join if held => self.joined(flight.noted),
