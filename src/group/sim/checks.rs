@@ -135,7 +135,9 @@ impl Checks {
             return Ok(seen);
         };
         // These two say nothing but "here": where they come late, they mean there.
-        if !matches!(record, Record::Mark { .. } | Record::Renew { .. }) && !self.effective.insert(logged.sent.logical) {
+        if !matches!(record, Record::Mark { .. } | Record::Renew { .. })
+            && !self.effective.insert(logged.sent.logical)
+        {
             return Err(Violation(format!(
                 "S5 one logical record took effect twice: {}",
                 super::story::record(Some(record))
@@ -226,7 +228,14 @@ impl Checks {
             }
             operator(record, partition, own, shadow, &mut self.skipped);
             if now.progress.next != shadow.progress.next || now.progress.done != shadow.progress.done {
-                covered(partition, now, shadow, &self.completed, &self.skipped, self.latest)?;
+                covered(
+                    partition,
+                    now,
+                    shadow,
+                    &self.completed,
+                    &self.skipped,
+                    self.latest,
+                )?;
                 shadow.progress.next = now.progress.next;
                 shadow.progress.done = now.progress.done.clone();
             }

@@ -211,9 +211,6 @@ impl World {
         let delay = self.dice.between(self.options.ms(250), self.options.ms(750));
         self.after(slot, delay, Event::Metadata);
         let topics = self.visible(self.processes[slot].subscription);
-        if topics == self.processes[slot].seen {
-            return Ok(());
-        }
         self.processes[slot].seen.clone_from(&topics);
         self.with_member(slot, |member, _| member.topics_seen(topics))
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::log::Sent;
-use super::options::Scenario;
 use super::world::{Checked, Event, Source, World, tell};
 use crate::group::record::{MemberId, PartitionId, Record, Token, TopicInfo};
 
@@ -21,6 +20,8 @@ pub(super) enum Fault {
     LostTail,
     /// A member writes on and never reads again.
     Deaf,
+    /// Somebody writes an assignment of his own.
+    Shuffle,
     /// A void record is written.
     Noise,
     /// The end of all faults.
@@ -36,7 +37,13 @@ impl World {
         if !self.faulty
             && matches!(
                 fault,
-                Fault::Any | Fault::Churn | Fault::Outage | Fault::LostTail | Fault::Deaf
+                Fault::Any
+                    | Fault::Churn
+                    | Fault::Outage
+                    | Fault::LostTail
+                    | Fault::Deaf
+                    | Fault::Noise
+                    | Fault::Shuffle
             )
         {
             return Ok(());
@@ -57,6 +64,7 @@ impl World {
                 self.processes[slot].defects.deaf = true;
             }
             Fault::Noise => self.noise(),
+            Fault::Shuffle => self.shuffle(),
             Fault::Calm => self.calm(),
             Fault::Resume => self.resume(),
             Fault::HealLog => {
@@ -122,9 +130,6 @@ impl World {
                 self.log_outage(length);
             }
             _ => {}
-        }
-        if self.options.scenario == Scenario::Targets {
-            self.shuffle();
         }
     }
 
@@ -212,8 +217,14 @@ impl World {
             offset: 0,
             seen: Token::NONE,
         });
-        let payload = record.as_ref().map_or_else(|| b"{\"v\":1".to_vec(), Record::encode);
-        let sent = Rc::new(Sent { logical: (self.serial, 0), payload, record });
+        let payload = record
+            .as_ref()
+            .map_or_else(|| b"{\"v\":1".to_vec(), Record::encode);
+        let sent = Rc::new(Sent {
+            logical: (self.serial, 0),
+            payload,
+            record,
+        });
         self.at(0, Event::Arrive(sent, None));
     }
 
@@ -283,7 +294,9 @@ impl World {
         let record = match self.dice.below(10) {
             0..5 => {
                 // To none: a first position is worked out again.
-                let to = i64::try_from(self.dice.below(end + 1)).ok().filter(|_| self.dice.per_mille(850));
+                let to = i64::try_from(self.dice.below(end + 1))
+                    .ok()
+                    .filter(|_| self.dice.per_mille(850));
                 Record::Reset {
                     by,
                     why,
@@ -380,11 +393,13 @@ impl World {
         self.sources.insert(name.into(), source);
     }
 
-    /// Somebody writes an assignment of his own.
+    /// Any assignment on the right basis has to be safe.
     fn shuffle(&mut self) {
+        let again = self.between(20, 400);
+        self.at(again, Event::Fault(Fault::Shuffle));
         let state = &self.checks.oracle;
         let members: Vec<&MemberId> = state.members.keys().collect();
-        let Some(by) = state.leader().cloned().filter(|_| self.dice.per_mille(300)) else {
+        let Some(by) = state.leader().cloned() else {
             return;
         };
         let mut changes = BTreeMap::new();

@@ -190,7 +190,8 @@ impl World {
                 let suspend = self.dice.per_mille(300);
                 self.pause(slot, length, suspend);
                 let generation = self.processes[slot].generation;
-                self.queue.put_off(self.now + length, 0, (Some((slot, generation)), start));
+                self.queue
+                    .put_off(self.now + length, 0, (Some((slot, generation)), start));
                 return Ok(());
             }
             let delay = self.dice.between(0, 2);
@@ -224,7 +225,11 @@ impl World {
     /// What the consumer checks before each start: a handler that is cancelled in time ends within the lease.
     fn may_start(&self, slot: usize) -> bool {
         let process = &self.processes[slot];
-        let margin = if self.rules.has(Rule::CancelMargin) { self.cancel(slot) } else { 0 };
+        let margin = if self.rules.has(Rule::CancelMargin) {
+            self.cancel(slot)
+        } else {
+            0
+        };
         let lease_clock = process.now(self.now, self.counts_suspend()).lease;
         lease_clock + margin < process.worker.lease
     }

@@ -94,7 +94,7 @@ impl Options {
             cancel: session / if dice.per_mille(500) { 20 } else { 5 },
             done_bytes: few_bytes.then_some(4),
             mark_bytes: Some(4096),
-            noise: (random && dice.per_mille(400)).then(|| dice.between(5, 40)),
+            noise: (random && dice.per_mille(250)).then(|| dice.between(8, 40)),
             deletes: dice.per_mille(900),
         }
     }

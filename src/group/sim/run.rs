@@ -101,6 +101,9 @@ impl World {
                 if self.options.scenario == Scenario::Unclean {
                     self.at(self.options.ms(3000), Event::Fault(Fault::LostTail));
                 }
+                if self.options.scenario == Scenario::Targets {
+                    self.at(self.options.ms(2000), Event::Fault(Fault::Shuffle));
+                }
                 self.at(0, Event::Fault(Fault::Noise));
                 if let Some(at) = self.options.deaf_at {
                     self.at(at, Event::Fault(Fault::Deaf));
