@@ -1,6 +1,6 @@
 //! Handlers alone, without Kafka: HTTP posts and worker round trips per second on one thread.
 //! `cargo bench --bench handlers`; the sink and the worker run beside it, so two cores are needed.
-#![allow(missing_docs, reason = "a program, not a library")]
+#![allow(missing_docs, clippy::print_stdout, reason = "a program, not a library")]
 
 use std::io::{BufRead, BufWriter, Write};
 use std::net::TcpListener;
