@@ -8,10 +8,12 @@
 //! - [`progress`]: how far the work on a partition has got;
 //! - [`group`]: who owns which partition, agreed on through a log in Kafka;
 //! - [`dead_letter`]: where records go that could not be processed, and how they come back;
+//! - [`app`]: composition: a member of a group at work;
 //! - [`cli`]: the command line: flags, settings, output, a file per command;
 //! - [`mod@shutdown`], the signals that ask the process to end;
 //! - [`clock`]: the only door to time and randomness.
 
+pub mod app;
 pub mod broker;
 pub mod cli;
 pub mod clock;

@@ -139,6 +139,14 @@ impl Lease {
         }
     }
 
+    /// One for tests, which lasts if it is there.
+    #[cfg(test)]
+    pub(crate) fn of_test(held: bool) -> Self {
+        let lease = Self::new(0);
+        lease.set(if held { u64::MAX } else { 0 });
+        lease
+    }
+
     fn set(&self, until: u64) {
         self.until.store(until, Ordering::Release);
     }

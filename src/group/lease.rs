@@ -78,6 +78,9 @@ struct Seen {
     deadline: u64,
 }
 
+/// When to look again at who was silent while the log did not prove to work, in milliseconds.
+const UNPROVEN: u64 = 20;
+
 /// A member that was silent too long.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Silent {
@@ -141,13 +144,22 @@ impl Watch {
     }
 
     /// Who was silent for its session and `more` milliseconds. It is named again after `again` milliseconds.
-    pub(super) fn silent(&mut self, mono: u64, more: u64, again: u64) -> Vec<Silent> {
+    ///
+    /// The log has to have worked for this member while the other was silent, for half of that session: its own record
+    /// that it read back last was sent first at `proven` (monotonic). Else a session as short as a few reports would
+    /// have members expired by the first moments of an outage.
+    pub(super) fn silent(&mut self, mono: u64, more: u64, again: u64, proven: u64) -> Vec<Silent> {
         let mut silent = Vec::new();
         if self.next(more).is_none_or(|next| mono < next) {
             return silent;
         }
         for (member, seen) in &mut self.seen {
-            if mono >= seen.deadline + more {
+            if mono < seen.deadline + more {
+                continue;
+            }
+            if proven < seen.since + seen.session / 2 {
+                seen.deadline = mono + UNPROVEN;
+            } else {
                 seen.deadline = mono + again;
                 silent.push(Silent {
                     member: member.clone(),
@@ -198,18 +210,28 @@ mod tests {
         let mut watch = Watch::default();
         watch.heard(&slow, Position::new(0, 3), 10_000, 0);
         watch.heard(&fast, Position::new(0, 4), 2_000, 0);
-        assert_eq!(watch.silent(1_999, 0, 500), []);
+        assert_eq!(watch.silent(1_999, 0, 500, 1_500), []);
         let silent = Silent {
             member: fast.clone(),
             seen: Position::new(0, 4),
             after: 2_000,
         };
-        assert_eq!(watch.silent(2_000, 0, 500), [silent]);
-        assert_eq!(watch.silent(2_100, 0, 500), []);
-        assert_eq!(watch.silent(2_500, 0, 500).len(), 1);
+        assert_eq!(watch.silent(2_000, 0, 500, 1_500), [silent]);
+        assert_eq!(watch.silent(2_100, 0, 500, 1_500), []);
+        assert_eq!(watch.silent(2_500, 0, 500, 1_500).len(), 1);
         watch.heard(&fast, Position::new(0, 9), 2_000, 2_600);
-        assert_eq!(watch.silent(4_599, 0, 500), []);
-        assert_eq!(watch.silent(4_600, 0, 500).len(), 1);
+        assert_eq!(watch.silent(4_599, 0, 500, 4_000), []);
+        assert_eq!(watch.silent(4_600, 0, 500, 4_000).len(), 1);
+    }
+
+    #[test]
+    fn nobody_is_named_by_one_whose_own_records_did_not_come_through() {
+        let member = MemberId::random(1);
+        let mut watch = Watch::default();
+        watch.heard(&member, Position::ZERO, 2_000, 0);
+        assert_eq!(watch.silent(2_000, 0, 500, 999), []);
+        assert_eq!(watch.next(0), Some(2_020));
+        assert_eq!(watch.silent(2_020, 0, 500, 1_000).len(), 1);
     }
 
     #[test]
@@ -218,7 +240,7 @@ mod tests {
         let mut watch = Watch::default();
         watch.heard(&member, Position::ZERO, 2_000, 0);
         watch.restart(1_900);
-        assert_eq!(watch.silent(3_899, 0, 500), []);
-        assert_eq!(watch.silent(3_900, 0, 500).len(), 1);
+        assert_eq!(watch.silent(3_899, 0, 500, 3_000), []);
+        assert_eq!(watch.silent(3_900, 0, 500, 3_000).len(), 1);
     }
 }

@@ -5,6 +5,7 @@
 //! - `reading`: from the log's records to the state, from the log's start or from a snapshot;
 //! - `work`: the partitions it owns: first position, start, drain, release;
 //! - `flight`: the one record of its own on its way: join, report, leave;
+//! - `leaving`: how it goes, whether or not the log can be reached;
 //! - `deciding`: what the leader decides, and its deputies when it does not: assignments, expiries, new partitions;
 //! - `snapshots`: marks, snapshots, and cutting the log.
 //!
@@ -12,6 +13,7 @@
 
 mod deciding;
 mod flight;
+mod leaving;
 mod reading;
 mod snapshots;
 #[cfg(test)]
@@ -370,11 +372,12 @@ impl Member {
         wake.max(now.mono)
     }
 
-    /// What metadata says of the subscribed topics: all of them, each time. Nothing is joined before the first time;
-    /// later it brings new partitions, new topics of a pattern, and topics that were made anew.
+    /// What metadata says of the subscribed topics: all of them, each time that it was asked for, even if nothing is
+    /// new. Nothing is joined before the first time; later it brings new partitions, new topics of a pattern, and topics
+    /// that were made anew.
     pub fn topics_seen(&mut self, topics: Topics) {
         self.wanted = Some(topics);
-        self.deciding.look_at_topics();
+        self.deciding.topics_seen(self.now.mono);
     }
 
     /// The answer to [`Action::FindPosition`]: the first offset to be processed, and the leader epoch of the record

@@ -441,3 +441,70 @@ fn offsets_are_committed_to_kafkas_own_group_and_seen_by_its_tools() {
         );
     });
 }
+
+#[test]
+fn a_log_that_was_cut_back_is_told_from_one_that_grew() {
+    let Some(kafka) = Kafka::three() else { return };
+    block_on(async {
+        use barnabas::broker::admin::{NewTopic, create_topics, wait_until_led};
+        let (cluster, group) = (cluster(&kafka), group("unclean"));
+        let topic = format!("{PREFIX}{group}");
+        let configs = [
+            ("retention.ms", "-1"),
+            ("unclean.leader.election.enable", "true"),
+            ("min.insync.replicas", "1"),
+        ];
+        let new = NewTopic {
+            name: topic.clone(),
+            partitions: Some(1),
+            // Two of three brokers can be down only one after the other: they are the controllers as well.
+            replication: Some(2),
+            configs: configs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec(),
+        };
+        create_topics(&cluster, &[new], false)
+            .await
+            .unwrap()
+            .pop()
+            .unwrap()
+            .unwrap();
+        wait_until_led(&cluster, &[(&topic, 1)]).await.unwrap();
+        let log = Log::open(&cluster, &group, true).await.unwrap();
+        let mut tail = log.tail_from(0);
+        let write = async |text: &str| {
+            let before = clock::now();
+            while let Err(error) = log.append(text.as_bytes()).await {
+                assert!(before.elapsed() < Duration::from_secs(90), "{error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        write("kept").await;
+        let leader = kafka.leader(&topic, 0);
+        let view = cluster.refresh(Some(&[&topic])).await.unwrap();
+        let replicas = &view.topics[&topic].partitions[0].replicas;
+        let follower = replicas
+            .iter()
+            .map(|node| usize::try_from(*node).unwrap() - 1)
+            .find(|index| *index != leader)
+            .unwrap();
+        kafka.stop(follower);
+        write("lost 1").await;
+        write("lost 2").await;
+        let read = records(&mut tail, 3).await;
+        assert_eq!(read.last().unwrap().payload, "lost 2");
+        kafka.kill(leader);
+        kafka.start(follower);
+        write("new 1").await;
+        write("new 2").await;
+        write("new 3").await;
+        match next(&mut tail).await {
+            // It depends on how far the new log has grown when it is asked.
+            Tailed::Lost { lost, restart_at } => assert_eq!((lost, restart_at), (Lost::Diverged, 0)),
+            other => panic!("{other:?}"),
+        }
+        let read = records(&mut tail, 4).await;
+        assert_eq!(read[0].payload, "kept");
+        assert!(read[1].payload.starts_with(b"new") && read[1].at.epoch() > read[0].at.epoch());
+    });
+}

@@ -5,12 +5,16 @@ mod support;
 
 mod barnabas_bin;
 mod judge;
+mod member;
 
 mod bad_input;
 mod bad_records;
 mod connections;
 mod dlq;
 mod faults;
+mod fetcher;
+mod group;
+mod group_faults;
 mod groupdriver;
 mod grouplog;
 mod groups;

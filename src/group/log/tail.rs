@@ -91,6 +91,8 @@ async fn follow(mut reader: Reader, send: mpsc::Sender<Tailed>, mut pace: watch:
     // Since when the pace or a delay is waited for.
     let mut since = clock::now();
     let mut delay = Some(Duration::ZERO);
+    // Where the log ends is told at once the first time.
+    let mut wait = Duration::ZERO;
     loop {
         let due = since + delay.unwrap_or(*pace.borrow_and_update());
         // A sleep of no time would be one of a millisecond.
@@ -107,7 +109,7 @@ async fn follow(mut reader: Reader, send: mpsc::Sender<Tailed>, mut pace: watch:
         }
         let began = clock::now();
         let answer = tokio::select! {
-            answer = reader.fetch(WAIT) => answer,
+            answer = reader.fetch(wait) => answer,
             // The connection stays: its next request waits behind this one's answer.
             () = send.closed() => return,
         };
@@ -117,12 +119,13 @@ async fn follow(mut reader: Reader, send: mpsc::Sender<Tailed>, mut pace: watch:
                     tracing::info!("the group's log can be read again");
                     backoff = fresh();
                 }
+                wait = WAIT;
                 let at_end = !records.is_empty() && reader.position() >= end;
                 (since, delay) = (began, (!at_end).then_some(Duration::ZERO));
                 Tailed::Read { records, start, end }
             }
             Ok(Answer::Lost { lost, restart_at }) => {
-                delay = Some(Duration::ZERO);
+                (delay, wait) = (Some(Duration::ZERO), Duration::ZERO);
                 Tailed::Lost { lost, restart_at }
             }
             Err(Fault::Passing(error)) => {

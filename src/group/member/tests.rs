@@ -181,8 +181,9 @@ impl World {
             seat.member.log_at(now, start, end);
         }
         seat.member.tick(now);
-        assert!(seat.member.next_wake(now) >= now.mono);
         self.perform(index);
+        let wake = self.seats[index].member.next_wake(now);
+        assert!(wake > now.mono, "it wants to be woken for nothing");
     }
 
     /// Does what a member wants, and tells it what came of it.
@@ -211,11 +212,9 @@ impl World {
                     self.append_bytes(payload);
                 }
             }
-            Action::FindPosition { partition, token, .. } => {
-                if seat.finds {
-                    seat.member.found_position(&partition, token, 0, -1);
-                    seat.member.tick(clock);
-                }
+            Action::FindPosition { partition, token, .. } if seat.finds => {
+                seat.member.found_position(&partition, token, 0, -1);
+                seat.member.tick(clock);
             }
             Action::Start {
                 partition,

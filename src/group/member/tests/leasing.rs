@@ -20,7 +20,7 @@ fn a_lease_runs_from_the_first_sending_once_the_record_was_read_back() {
         "an acknowledgement proves nothing"
     );
     world.seats[1].reads = true;
-    world.run(10);
+    world.run(5);
     let until = world.seats[1].member.lease_until().unwrap();
     assert!(until <= sent + 9_000, "{until} from {sent}");
 }

@@ -33,6 +33,7 @@ fn small_world(members: usize) -> World {
     let mut world = World::new(4);
     for _ in 0..members {
         world.sit(small());
+        world.run(50);
     }
     busy(&mut world, 200_000);
     world
