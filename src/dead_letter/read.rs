@@ -15,7 +15,8 @@ use crate::broker::fetch::FetchLimits;
 use crate::broker::metadata::PartitionId;
 use crate::broker::offsets;
 use crate::fetch::cursor::Cursor;
-use crate::fetch::fetcher::{Event, FetchError, Fetcher};
+use crate::fetch::event::{Event, FetchError};
+use crate::fetch::fetcher::Fetcher;
 use crate::record::{AbortedFilter, Batches, Codec, DecodeBuffer, RecordView, Verdict};
 
 /// Bytes of one answer.
