@@ -132,6 +132,16 @@ impl Watch {
         self.find_first();
     }
 
+    /// For so many milliseconds until now the log did not work: nobody could be heard.
+    pub(super) fn excuse(&mut self, mono: u64, ms: u64) {
+        for seen in self.seen.values_mut() {
+            let since = (seen.since + ms).min(mono);
+            seen.deadline += since - seen.since.min(since);
+            seen.since = since;
+        }
+        self.find_first();
+    }
+
     /// Whether a member has been silent for its session.
     pub(super) fn is_silent(&self, member: &MemberId, mono: u64) -> bool {
         let seen = self.seen.get(member);
@@ -232,6 +242,19 @@ mod tests {
         assert_eq!(watch.silent(2_000, 0, 500, 999), []);
         assert_eq!(watch.next(0), Some(2_020));
         assert_eq!(watch.silent(2_020, 0, 500, 1_000).len(), 1);
+    }
+
+    #[test]
+    fn time_in_which_the_log_did_not_work_does_not_count() {
+        let (early, late) = (MemberId::random(1), MemberId::random(2));
+        let mut watch = Watch::default();
+        watch.heard(&early, Position::ZERO, 2_000, 0);
+        watch.heard(&late, Position::ZERO, 2_000, 900);
+        watch.excuse(1_000, 600);
+        assert_eq!(watch.silent(2_599, 0, 500, 2_500), []);
+        assert_eq!(watch.silent(2_600, 0, 500, 2_500).len(), 1);
+        assert_eq!(watch.silent(2_999, 0, 500, 2_500), []);
+        assert_eq!(watch.silent(3_000, 0, 500, 2_500).len(), 1);
     }
 
     #[test]

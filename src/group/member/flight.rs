@@ -153,6 +153,11 @@ impl Member {
         };
         let flight = self.flights.flying.swap_remove(index);
         self.flights.proven = self.flights.proven.max(flight.sent);
+        let took = self.now.mono.saturating_sub(flight.sent);
+        if took > self.settings.session / 8 && self.rules.has(Rule::RestartCounts) {
+            // The log did not work, if for less than a lease: the others' records may be on their way as well.
+            self.watch.excuse(self.now.mono, took);
+        }
         match flight.kind {
             Kind::Found => {}
             Kind::Join if held => self.joined(flight.noted),
