@@ -113,3 +113,19 @@ impl Rules {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_can_be_switched_off_by_itself() {
+        for off in Rule::ALL {
+            let rules = Rules::all().without(off);
+            for rule in Rule::ALL {
+                assert!(Rules::all().has(rule));
+                assert_eq!(rules.has(rule), rule != off);
+            }
+        }
+    }
+}

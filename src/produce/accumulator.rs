@@ -104,6 +104,11 @@ const MAX_BATCH: usize = (i32::MAX as usize) - (1 << 20);
 /// Buffers kept for further batches at most.
 const MAX_SPARE: usize = 4;
 
+/// Where a partition's batch is.
+fn index(partition: i32) -> usize {
+    usize::try_from(partition).unwrap_or_default()
+}
+
 impl Accumulator {
     /// No open batches.
     #[must_use]
@@ -133,44 +138,47 @@ impl Accumulator {
         place: u64,
         now: impl FnOnce() -> Instant,
     ) -> Result<Option<Batch>, TooLarge> {
-        let index = usize::try_from(partition).unwrap_or_default();
+        let index = index(partition);
         if index >= self.open.len() {
             self.open.resize_with(index + 1, || None);
         }
-        let fits = self.open[index].as_ref().is_some_and(|open| {
-            let grown = open.builder.len() + open.builder.encoded_size(record);
-            grown <= self.limits.batch_bytes && open.builder.count() < self.limits.batch_records
-        });
-        let mut full = None;
-        if !fits {
-            // Before anything is closed: a refused record leaves the batch that it would have displaced as it is.
-            let size = BATCH_OVERHEAD + self.measure.encoded_size(record);
-            let limit = self.limits.record_bytes.unwrap_or(MAX_BATCH).min(MAX_BATCH);
-            if size > limit {
-                return Err(TooLarge { size, limit });
+        if let Some(open) = &mut self.open[index]
+            && open.builder.count() < self.limits.batch_records
+        {
+            let before = open.builder.len();
+            // One of 2 GiB is full as well.
+            if let Ok(true) = open.builder.append_within(record, self.limits.batch_bytes) {
+                open.places.push(place);
+                self.bytes += open.builder.len() - before;
+                return Ok(None);
             }
-            full = self.seal(partition);
         }
-        let open = match &mut self.open[index] {
-            Some(open) => open,
-            none => {
-                let options = BatchOptions {
-                    compression: self.limits.compression,
-                    // Growing by doubling would copy, and end at twice the limit. Pages that are not written to cost nothing.
-                    capacity: self.limits.batch_bytes,
-                };
-                let buffer = self.spare.pop().unwrap_or_default();
-                let due = now() + self.limits.linger;
-                self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
-                none.insert(Open {
-                    builder: BatchBuilder::with_buffer(options, buffer),
-                    places: Places::default(),
-                    due,
-                })
-            }
+        self.append_to_new(partition, record, place, now())
+    }
+
+    /// Closes the partition's batch, and appends the record to a new one, however large it is.
+    #[cold]
+    fn append_to_new(
+        &mut self,
+        partition: i32,
+        record: &NewRecord<'_>,
+        place: u64,
+        now: Instant,
+    ) -> Result<Option<Batch>, TooLarge> {
+        // Before anything is closed: a refused record leaves the batch that it would have displaced as it is.
+        let size = BATCH_OVERHEAD + self.measure.encoded_size(record);
+        let limit = self.limits.record_bytes.unwrap_or(MAX_BATCH).min(MAX_BATCH);
+        if size > limit {
+            return Err(TooLarge { size, limit });
+        }
+        let full = self.seal(partition);
+        let options = BatchOptions {
+            compression: self.limits.compression,
+            // Growing by doubling would copy, and end at twice the limit. Pages that are not written to cost nothing.
+            capacity: self.limits.batch_bytes,
         };
-        let before = open.builder.len();
-        if let Err(e) = open.builder.append(record) {
+        let mut builder = BatchBuilder::with_buffer(options, self.spare.pop().unwrap_or_default());
+        if let Err(e) = builder.append(record) {
             // A new batch has room for what was measured above, so nothing was displaced.
             debug_assert!(full.is_none(), "{e}");
             return Err(TooLarge {
@@ -178,8 +186,12 @@ impl Accumulator {
                 limit: MAX_BATCH,
             });
         }
-        open.places.push(place);
-        self.bytes += open.builder.len() - if before == BATCH_OVERHEAD { 0 } else { before };
+        let mut places = Places::default();
+        places.push(place);
+        let due = now + self.limits.linger;
+        self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
+        self.bytes += builder.len();
+        self.open[index(partition)] = Some(Open { builder, places, due });
         Ok(full)
     }
 

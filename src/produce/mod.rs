@@ -1,6 +1,7 @@
 //! From records to acknowledged batches.
 
 pub mod accumulator;
+mod cached;
 mod compress;
 pub mod input;
 mod parcel;

@@ -1,13 +1,20 @@
 //! Reads the inputs in blocks, on a thread of its own: a read of standard input cannot be interrupted.
+//!
+//! A regular file is handed over to the caller once it is open, and read by it for as long as the page cache has what
+//! comes next ([`Cached`]): a thread between costs more than such a read. When it would have to wait (a cold file, a
+//! slow disk, a file system of a network), the thread goes on with it, so that the caller never waits for a file.
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
 
 use tokio::sync::mpsc;
+
+use super::cached::{Cached, Step};
 
 /// Bytes read at once: large enough that a read's cost does not show, small enough to stay in the processor's cache.
 const BLOCK: usize = 256 << 10;
@@ -55,12 +62,34 @@ pub enum Event {
     Failed(usize, io::Error),
 }
 
+/// What the thread sends.
+#[derive(Debug)]
+enum Message {
+    Event(Event),
+    /// The source with that number is a regular file: the caller reads it, and says how it went.
+    Handed(usize, File),
+}
+
+/// What the caller answers to [`Message::Handed`].
+#[derive(Debug)]
+enum Back {
+    /// The source was read to its end.
+    Done,
+    /// The next read would have to wait; so many bytes were read.
+    Rest(File, u64),
+}
+
 /// The reading thread's output. It ends with the last source, or when this is dropped and the read under way returns.
 #[derive(Debug)]
 pub struct Reader {
-    events: mpsc::Receiver<Event>,
+    messages: mpsc::Receiver<Message>,
     used: std_mpsc::Sender<Vec<u8>>,
     state: Arc<State>,
+    /// `None` once reading is stopped: the thread ends if it waits for an answer.
+    back: Option<std_mpsc::Sender<Back>>,
+    /// The source that is read here, and memory for its blocks.
+    cached: Option<Cached>,
+    spare: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -89,214 +118,211 @@ impl Reader {
     /// # Errors
     /// The thread cannot be started.
     pub fn start(sources: Vec<Source>, cut: Cut) -> io::Result<Self> {
-        let (send, events) = mpsc::channel(AHEAD);
+        let (send, messages) = mpsc::channel(AHEAD);
         let (used, free) = std_mpsc::channel();
+        let (back, answers) = std_mpsc::channel();
         let state = Arc::new(State::default());
-        let reader = Arc::clone(&state);
+        let thread = Thread {
+            cut,
+            send,
+            free,
+            answers,
+            state: Arc::clone(&state),
+        };
         std::thread::Builder::new()
             .name("reader".to_owned())
-            .spawn(move || {
-                for (number, source) in sources.iter().enumerate() {
-                    // Opening a named pipe may take for ever as well.
-                    if !reader.may_read() {
-                        return;
-                    }
-                    let result = match source {
-                        Source::Stdin => read(number, &mut io::stdin().lock(), cut, &send, &free, &reader),
-                        Source::File(path) => File::open(path)
-                            .and_then(|mut file| read(number, &mut file, cut, &send, &free, &reader)),
-                    };
-                    reader.has_read();
-                    let event = match result {
-                        Ok(Some(bytes)) => Event::End(number, bytes),
-                        // Nobody listens any more.
-                        Ok(None) => return,
-                        Err(error) => Event::Failed(number, error),
-                    };
-                    if send.blocking_send(event).is_err() {
-                        return;
-                    }
-                }
-            })?;
-        Ok(Self { events, used, state })
+            .spawn(move || thread.run(&sources))?;
+        Ok(Self {
+            messages,
+            used,
+            state,
+            back: Some(back),
+            cached: None,
+            spare: Vec::new(),
+        })
     }
 
-    /// The next event, or `None` after the last source.
+    /// The next event, or `None` after the last source. Nothing is lost if this is dropped before it is ready. It may be
+    /// ready each time for long: it is the caller who lets other tasks run between two events.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        loop {
+            if let Some(event) = self.next_cached() {
+                return Some(event);
+            }
+            match self.messages.recv().await? {
+                Message::Event(event) => return Some(event),
+                Message::Handed(number, file) => self.cached = Some(Cached::new(number, file)),
+            }
+        }
+    }
+
+    /// The next event of the file that is read here, if there is one and no wait.
+    fn next_cached(&mut self) -> Option<Event> {
+        let mut cached = self.cached.take()?;
+        let mut block = std::mem::take(&mut self.spare);
+        block.resize(BLOCK, 0);
+        let number = cached.number();
+        let (event, back) = match cached.step(&mut block) {
+            Step::Read(length) => {
+                block.truncate(length);
+                self.cached = Some(cached);
+                return Some(Event::Block(number, block));
+            }
+            Step::End(bytes) => (Some(Event::End(number, bytes)), Back::Done),
+            Step::WouldWait => {
+                let (file, bytes) = cached.into_parts();
+                (None, Back::Rest(file, bytes))
+            }
+        };
+        self.spare = block;
+        // The thread waits for it.
+        self.back.as_ref()?.send(back).ok()?;
+        event
     }
 
     /// Stops reading: gives what has been read until now, and then `None`, without waiting for a read.
     pub async fn rest(&mut self) -> Option<Event> {
         self.state.stopped.store(true, Ordering::SeqCst);
-        // Asked before the channel: what the thread had before this read is in the channel then.
-        let reading = self.state.reading.load(Ordering::SeqCst);
-        match self.events.try_recv() {
-            Ok(event) => Some(event),
-            Err(mpsc::error::TryRecvError::Empty) if !reading => self.events.recv().await,
-            Err(_) => None,
+        self.cached = None;
+        self.back = None;
+        loop {
+            // Asked before the channel: what the thread had before this read is in the channel then.
+            let reading = self.state.reading.load(Ordering::SeqCst);
+            let message = match self.messages.try_recv() {
+                Ok(message) => Some(message),
+                Err(mpsc::error::TryRecvError::Empty) if !reading => self.messages.recv().await,
+                Err(_) => None,
+            };
+            match message? {
+                Message::Event(event) => return Some(event),
+                // Nothing of it has been read.
+                Message::Handed(..) => {}
+            }
         }
     }
 
     /// Gives a block's memory back.
-    pub fn recycle(&self, block: Vec<u8>) {
-        // After its last source the thread has no use for it.
-        drop(self.used.send(block));
+    pub fn recycle(&mut self, block: Vec<u8>) {
+        if self.cached.is_some() {
+            self.spare = block;
+        } else {
+            // After its last source the thread has no use for it.
+            drop(self.used.send(block));
+        }
     }
 }
 
-/// Reads to the end. Returns the source's bytes, or `None` if nobody listens.
-fn read(
-    number: usize,
-    source: &mut impl Read,
+/// The thread's side.
+struct Thread {
     cut: Cut,
-    send: &mpsc::Sender<Event>,
-    free: &std_mpsc::Receiver<Vec<u8>>,
-    state: &State,
-) -> io::Result<Option<u64>> {
-    if let Cut::Whole { limit } = cut {
-        let mut whole = Vec::new();
-        let kept = u64::try_from(limit).unwrap_or(u64::MAX);
-        source.take(kept.saturating_add(1)).read_to_end(&mut whole)?;
-        let mut bytes = whole.len() as u64;
-        if whole.len() > limit {
-            // No block at all: an empty one would be taken for an empty source.
-            bytes += io::copy(source, &mut io::sink())?;
-            return Ok(Some(bytes));
+    send: mpsc::Sender<Message>,
+    free: std_mpsc::Receiver<Vec<u8>>,
+    answers: std_mpsc::Receiver<Back>,
+    state: Arc<State>,
+}
+
+impl Thread {
+    /// Reads the sources, one after the other, until nobody listens any more.
+    fn run(&self, sources: &[Source]) {
+        for (number, source) in sources.iter().enumerate() {
+            // Opening a named pipe may take for ever as well.
+            if !self.state.may_read() {
+                return;
+            }
+            let result = open(source).and_then(|file| self.source(number, file));
+            self.state.has_read();
+            let event = match result {
+                Ok(Told::Read(bytes)) => Event::End(number, bytes),
+                Ok(Told::All) => continue,
+                Ok(Told::Nobody) => return,
+                Err(error) => Event::Failed(number, error),
+            };
+            if !self.tell(event) {
+                return;
+            }
         }
-        state.has_read();
-        return Ok(send
-            .blocking_send(Event::Block(number, whole))
-            .is_ok()
-            .then_some(bytes));
     }
-    let mut total = 0;
-    loop {
-        let mut block = free.try_recv().unwrap_or_default();
-        // A used block is as long as what was read into it: only the rest is written to.
-        block.resize(BLOCK, 0);
-        if !state.may_read() {
-            return Ok(None);
+
+    fn tell(&self, event: Event) -> bool {
+        self.send.blocking_send(Message::Event(event)).is_ok()
+    }
+
+    /// Reads an open source, or has it read.
+    fn source(&self, number: usize, mut file: File) -> io::Result<Told> {
+        let mut bytes = 0;
+        if self.cut == Cut::Blocks && file.metadata()?.is_file() {
+            self.state.has_read();
+            if self.send.blocking_send(Message::Handed(number, file)).is_err() {
+                return Ok(Told::Nobody);
+            }
+            match self.answers.recv() {
+                Ok(Back::Rest(rest, before)) => (file, bytes) = (rest, before),
+                Ok(Back::Done) => return Ok(Told::All),
+                Err(std_mpsc::RecvError) => return Ok(Told::Nobody),
+            }
         }
-        let result = source.read(&mut block);
-        state.has_read();
-        let length = match result {
-            Ok(0) => return Ok(Some(total)),
-            Ok(length) => length,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        total += length as u64;
-        block.truncate(length);
-        if send.blocking_send(Event::Block(number, block)).is_err() {
-            return Ok(None);
+        self.read(number, &mut file, bytes)
+    }
+
+    /// Reads to the end of a source of which so many bytes were read before.
+    fn read(&self, number: usize, source: &mut impl Read, before: u64) -> io::Result<Told> {
+        if let Cut::Whole { limit } = self.cut {
+            let mut whole = Vec::new();
+            let kept = u64::try_from(limit).unwrap_or(u64::MAX);
+            source.take(kept.saturating_add(1)).read_to_end(&mut whole)?;
+            let mut bytes = whole.len() as u64;
+            if whole.len() > limit {
+                // No block at all: an empty one would be taken for an empty source.
+                bytes += io::copy(source, &mut io::sink())?;
+                return Ok(Told::Read(bytes));
+            }
+            self.state.has_read();
+            let told = self.tell(Event::Block(number, whole));
+            return Ok(if told { Told::Read(bytes) } else { Told::Nobody });
         }
+        let mut total = before;
+        loop {
+            let mut block = self.free.try_recv().unwrap_or_default();
+            // A used block is as long as what was read into it: only the rest is written to.
+            block.resize(BLOCK, 0);
+            if !self.state.may_read() {
+                return Ok(Told::Nobody);
+            }
+            let result = source.read(&mut block);
+            self.state.has_read();
+            let length = match result {
+                Ok(0) => return Ok(Told::Read(total)),
+                Ok(length) => length,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            };
+            total += length as u64;
+            block.truncate(length);
+            if !self.tell(Event::Block(number, block)) {
+                return Ok(Told::Nobody);
+            }
+        }
+    }
+}
+
+/// What has become of a source.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// It was read to its end, which is to be told; it had so many bytes.
+    Read(u64),
+    /// Its end is known.
+    All,
+    /// Nobody listens any more.
+    Nobody,
+}
+
+fn open(source: &Source) -> io::Result<File> {
+    match source {
+        Source::Stdin => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        Source::File(path) => File::open(path),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// All events of a source of bytes.
-    fn events(mut bytes: &[u8], cut: Cut) -> (Vec<Vec<u8>>, Option<u64>) {
-        let (send, mut events) = mpsc::channel(100);
-        let (_used, free) = std_mpsc::channel();
-        let end = read(0, &mut bytes, cut, &send, &free, &State::default()).unwrap();
-        drop(send);
-        let mut blocks = Vec::new();
-        while let Ok(Event::Block(0, block)) = events.try_recv() {
-            blocks.push(block);
-        }
-        (blocks, end)
-    }
-
-    #[test]
-    fn blocks_together_are_the_source() {
-        let source: Vec<u8> = (0..=250).cycle().take(BLOCK * 2 + 77).collect();
-        let (blocks, end) = events(&source, Cut::Blocks);
-        assert_eq!(end, Some(source.len() as u64));
-        assert_eq!(
-            blocks.iter().map(Vec::len).collect::<Vec<_>>(),
-            [BLOCK, BLOCK, 77]
-        );
-        assert_eq!(blocks.concat(), source);
-        assert_eq!(events(b"", Cut::Blocks), (vec![], Some(0)));
-    }
-
-    #[test]
-    fn a_whole_source_is_one_block_even_if_it_is_empty() {
-        let whole = Cut::Whole { limit: 5 };
-        assert_eq!(events(b"12345", whole), (vec![b"12345".to_vec()], Some(5)));
-        assert_eq!(events(b"", whole), (vec![vec![]], Some(0)));
-    }
-
-    #[test]
-    fn a_source_beyond_the_limit_is_no_block_and_its_length_is_told() {
-        assert_eq!(events(b"1234567", Cut::Whole { limit: 5 }), (vec![], Some(7)));
-    }
-
-    #[test]
-    fn reading_ends_when_nobody_listens() {
-        let (send, events) = mpsc::channel(1);
-        drop(events);
-        let (_used, free) = std_mpsc::channel();
-        let end = read(
-            0,
-            &mut b"x".as_slice(),
-            Cut::Blocks,
-            &send,
-            &free,
-            &State::default(),
-        )
-        .unwrap();
-        assert_eq!(end, None);
-    }
-
-    #[test]
-    fn a_used_block_is_read_into_again_and_shows_nothing_of_its_past() {
-        let (send, mut events) = mpsc::channel(4);
-        let (used, free) = std_mpsc::channel();
-        used.send(vec![b'o'; 1000]).unwrap();
-        read(
-            0,
-            &mut b"new".as_slice(),
-            Cut::Blocks,
-            &send,
-            &free,
-            &State::default(),
-        )
-        .unwrap();
-        assert!(matches!(events.try_recv(), Ok(Event::Block(0, block)) if block == b"new"));
-    }
-
-    #[test]
-    fn a_missing_file_is_told_and_the_next_source_is_read() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let sources = vec![
-                Source::File("/nonexistent/file".into()),
-                Source::File("/dev/null".into()),
-            ];
-            let mut reader = Reader::start(sources, Cut::Blocks).unwrap();
-            assert!(matches!(reader.next().await, Some(Event::Failed(0, _))));
-            assert!(matches!(reader.next().await, Some(Event::End(1, 0))));
-            assert!(reader.next().await.is_none());
-        });
-    }
-
-    #[test]
-    fn a_reader_that_is_stopped_gives_what_was_read_and_no_more() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let mut reader = Reader::start(vec![Source::File("/dev/zero".into())], Cut::Blocks).unwrap();
-            assert!(matches!(reader.next().await, Some(Event::Block(0, _))));
-            let mut more = 0;
-            while reader.rest().await.is_some() {
-                more += 1;
-            }
-            // And one in the thread's hand.
-            assert!(more <= AHEAD + 1);
-        });
-    }
-}
+#[path = "reader_tests.rs"]
+mod tests;

@@ -122,13 +122,31 @@ impl BatchBuilder {
         size
     }
 
-    /// Appends a record behind the others.
+    /// Appends a record behind the others, if the batch then has no more than `limit` bytes. Returns whether it did.
     ///
     /// # Errors
     /// The batch would be longer than 2 GiB. It stays as it was.
     #[inline]
-    pub fn append(&mut self, record: &NewRecord<'_>) -> Result<(), AppendError> {
+    pub fn append_within(&mut self, record: &NewRecord<'_>, limit: usize) -> Result<bool, AppendError> {
         let body = self.body_size(record);
+        let grown = self.buffer.len().saturating_add(body);
+        if grown.saturating_add(varint::size(length(body))) > limit {
+            return Ok(false);
+        }
+        self.append_sized(record, body)?;
+        Ok(true)
+    }
+
+    /// Appends a record behind the others.
+    ///
+    /// # Errors
+    /// The batch would be longer than 2 GiB. It stays as it was.
+    pub fn append(&mut self, record: &NewRecord<'_>) -> Result<(), AppendError> {
+        self.append_sized(record, self.body_size(record))
+    }
+
+    #[inline]
+    fn append_sized(&mut self, record: &NewRecord<'_>, body: usize) -> Result<(), AppendError> {
         // A count in overflow would need records of no bytes: the size is the tighter limit.
         if body > MAX_BATCH || self.buffer.len() + body + MAX_VARINT > MAX_BATCH {
             return Err(AppendError { size: body });

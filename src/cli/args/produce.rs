@@ -66,7 +66,7 @@ pub(crate) struct ProduceArgs {
     /// A batch's largest size, before compression [property: batch.size] [env: BARNABAS_BATCH_SIZE] [default: 1000000]
     #[arg(long, value_name = "BYTES")]
     batch_size: Option<String>,
-    /// Stop reading while this much waits for acknowledgement [env: BARNABAS_MAX_BUFFER] [default: 6MiB]
+    /// Stop reading while this much waits for acknowledgement [env: BARNABAS_MAX_BUFFER] [default: 5MiB]
     #[arg(long, value_name = "BYTES")]
     max_buffer: Option<String>,
     /// Say nothing but warnings and errors [env: BARNABAS_QUIET]

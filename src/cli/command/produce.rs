@@ -233,15 +233,31 @@ impl Run<'_> {
                 }
             };
             let Some(event) = event else { break };
-            self.take(event, &mut splitter, &settings.cut, &headers, line_limit, &reader)
-                .await?;
+            self.take(
+                event,
+                &mut splitter,
+                &settings.cut,
+                &headers,
+                line_limit,
+                &mut reader,
+            )
+            .await?;
+            // A file in memory never makes us wait, but there are sockets and signals as well.
+            tokio::task::yield_now().await;
         }
         if self.interrupted {
             // What was read goes out; a line that was begun does not.
             // Ends of sources as well: they end a last line, which the next source does not go on with.
             while let Some(event) = reader.rest().await {
-                self.take(event, &mut splitter, &settings.cut, &headers, line_limit, &reader)
-                    .await?;
+                self.take(
+                    event,
+                    &mut splitter,
+                    &settings.cut,
+                    &headers,
+                    line_limit,
+                    &mut reader,
+                )
+                .await?;
             }
             if splitter.pending() > 0 {
                 self.output
@@ -283,7 +299,7 @@ impl Run<'_> {
         cut: &Cut,
         headers: &[Header<'_>],
         line_limit: usize,
-        reader: &Reader,
+        reader: &mut Reader,
     ) -> anyhow::Result<()> {
         let now = clock::unix_millis();
         match event {

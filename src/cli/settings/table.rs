@@ -304,7 +304,7 @@ pub(crate) static ROWS: &[Row] = &[
         "max-buffer",
         "--max-buffer",
         &[("queue.buffering.max.kbytes", KiB)],
-        Some("6MiB"),
+        Some("5MiB"),
         "how much may wait for acknowledgement",
     ),
     property(

@@ -71,7 +71,7 @@ fn record(draft: &Draft, script: &Script) -> Record {
         member: id.clone(),
         n: info.map_or(0, |info| info.n) + u64::from(fresh),
         entries: vec![entry(partition), entry((partition + 1) % 5)],
-        released: if draft.kind % 2 == 0 {
+        released: if draft.kind.is_multiple_of(2) {
             vec![(a(partition), token(partition))]
         } else {
             Vec::new()
@@ -120,14 +120,14 @@ fn record(draft: &Draft, script: &Script) -> Record {
             let living: Vec<_> = state.members.keys().collect();
             let pick = |shift: usize| {
                 let at = usize::try_from(offset).unwrap_or(0) + shift;
-                (at % 7 > 0 && !living.is_empty()).then(|| living[at % living.len()].clone())
+                (!at.is_multiple_of(7) && !living.is_empty()).then(|| living[at % living.len()].clone())
             };
             Record::Assign {
                 by: id,
                 basis,
                 changes: (0..5)
                     .map(|p| (a(p), pick(usize::try_from(p).unwrap_or(0))))
-                    .take(2 + m as usize)
+                    .take(2 + usize::try_from(m).unwrap_or(0))
                     .collect(),
             }
         }
@@ -262,6 +262,8 @@ fn check(state: &State, before: &State) -> Result<(), TestCaseError> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
     fn every_log_keeps_the_rules(drafts in proptest::collection::vec(draft(), 0..120)) {
         let mut script = founded();
