@@ -55,7 +55,9 @@ pub fn lease_millis() -> u64 {
 }
 
 fn nanos(time: Timespec) -> i64 {
-    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+    time.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.tv_nsec)
 }
 
 fn millis(time: Timespec) -> u64 {

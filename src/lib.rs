@@ -7,10 +7,12 @@
 //! - [`fetch`]: from positions to fetched batches;
 //! - [`progress`]: how far the work on a partition has got;
 //! - [`group`]: who owns which partition, agreed on through a log in Kafka;
+//! - [`app`]: composition: a member of a group at work;
 //! - [`cli`]: the command line: flags, settings, output, a file per command;
 //! - [`mod@shutdown`], the signals that ask the process to end;
 //! - [`clock`]: the only door to time and randomness.
 
+pub mod app;
 pub mod broker;
 pub mod cli;
 pub mod clock;

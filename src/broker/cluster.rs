@@ -34,6 +34,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub enum Lane {
     /// Fetch requests.
     Fetch,
+    /// Fetch requests for partitions that cannot wait for the answer to the one before.
+    Beside,
     /// The tail of a group's log: neither the records' long polls nor what is asked between them may hold it up,
     /// and its own long polls nobody else. Only towards the broker that leads the log.
     Log,

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
@@ -181,7 +183,10 @@ mod tests {
             metadata: String::new(),
         };
         let topic: Arc<str> = Arc::from("t");
-        BTreeMap::from([((Arc::clone(&topic), 0), committed.clone()), ((topic, 1), committed)])
+        BTreeMap::from([
+            ((Arc::clone(&topic), 0), committed.clone()),
+            ((topic, 1), committed),
+        ])
     }
 
     fn answer(codes: &[(i32, ResponseError)]) -> OffsetCommitResponse {
@@ -198,14 +203,20 @@ mod tests {
 
     #[test]
     fn a_coordinator_that_moved_is_an_error_of_the_whole() {
-        let moved = answer(&[(0, ResponseError::NotCoordinator), (1, ResponseError::NotCoordinator)]);
+        let moved = answer(&[
+            (0, ResponseError::NotCoordinator),
+            (1, ResponseError::NotCoordinator),
+        ]);
         assert!(outcomes("g", &offsets(), &moved).is_err());
     }
 
     #[test]
     fn a_refusal_is_told_of_its_partition_and_so_is_a_missing_answer() {
         let told = outcomes("g", &offsets(), &answer(&[(0, ResponseError::UnknownMemberId)])).unwrap();
-        let codes: Vec<_> = told.values().map(|told| told.as_ref().unwrap_err().code()).collect();
+        let codes: Vec<_> = told
+            .values()
+            .map(|told| told.as_ref().unwrap_err().code())
+            .collect();
         let expected = [ResponseError::UnknownMemberId, ResponseError::UnknownServerError];
         assert_eq!(codes, expected.map(Some));
     }

@@ -116,8 +116,5 @@ fn read(
 }
 
 fn what(id: &PartitionId) -> String {
-    format!(
-        "asking whether partition {} of topic {} was cut back",
-        id.1, id.0
-    )
+    format!("asking whether partition {} of topic {} was cut back", id.1, id.0)
 }

@@ -318,7 +318,9 @@ pub fn explain(code: ResponseError) -> String {
         E::NotCoordinator | E::CoordinatorNotAvailable | E::CoordinatorLoadInProgress => {
             "the broker that coordinates the group is not ready at the moment"
         }
-        E::OffsetMetadataTooLarge => "the text beside a committed offset is longer than offset.metadata.max.bytes",
+        E::OffsetMetadataTooLarge => {
+            "the text beside a committed offset is longer than offset.metadata.max.bytes"
+        }
         E::TopicDeletionDisabled => "the brokers do not let topics be deleted (delete.topic.enable)",
         E::UnsupportedCompressionType => "the brokers do not take this codec",
         E::InvalidRecord => "the brokers found a record invalid (a null key in a compacted topic?)",

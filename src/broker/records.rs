@@ -43,7 +43,9 @@ pub async fn delete_before(
             let result = results
                 .into_iter()
                 .find(|result| result.partition_index == partition);
-            let code = result.map_or(ResponseError::UnknownServerError.code(), |result| result.error_code);
+            let code = result.map_or(ResponseError::UnknownServerError.code(), |result| {
+                result.error_code
+            });
             if let Some(error) = Error::refused(what, code, None) {
                 return Err(refresh_after(cluster, topic, error).await);
             }

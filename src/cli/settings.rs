@@ -5,6 +5,7 @@ mod broker;
 mod consume;
 mod file;
 mod groups;
+mod join;
 mod layers;
 mod offsets;
 mod produce;
@@ -16,8 +17,9 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use consume::{ConsumeSettings, Isolation};
+pub use consume::{AloneSettings, ConsumeSettings, Isolation, PrintSettings, Reading};
 pub use groups::{Chosen, GroupsAction, GroupsSettings, ResetGroup, ResetTo, SkipRecord, SwitchGroup};
+pub use join::JoinSettings;
 pub(crate) use layers::{Given, Origin};
 pub use offsets::Start;
 pub use produce::{Batching, Cut, OwnedHeader, ProduceSettings};

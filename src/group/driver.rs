@@ -139,6 +139,14 @@ impl Lease {
         }
     }
 
+    /// One for tests, which lasts if it is there.
+    #[cfg(test)]
+    pub(crate) fn of_test(held: bool) -> Self {
+        let lease = Self::new(0);
+        lease.set(if held { u64::MAX } else { 0 });
+        lease
+    }
+
     fn set(&self, until: u64) {
         self.until.store(until, Ordering::Release);
     }
@@ -226,7 +234,11 @@ pub async fn start(
 ) -> Result<(Group, mpsc::Receiver<Event>), Failure> {
     let log = Log::open(&cluster, &settings.group, true).await?;
     for warning in log.warnings() {
-        tracing::warn!("topic {}, the log of group {}: {warning}", log.topic(), log.group());
+        tracing::warn!(
+            "topic {}, the log of group {}: {warning}",
+            log.topic(),
+            log.group()
+        );
     }
     let (begin, end) = log.bounds().await?;
     if begin == end && !settings.rebuild {

@@ -105,7 +105,10 @@ impl Log {
                 });
             }
             make(cluster, &topic, view.brokers.len()).await?;
-            view = cluster.refresh(Some(&[topic.as_str()])).await.map_err(named(Right::Describe))?;
+            view = cluster
+                .refresh(Some(&[topic.as_str()]))
+                .await
+                .map_err(named(Right::Describe))?;
         }
         let Some(found) = view.topics.get(&topic) else {
             return Err(LogError::Missing {
@@ -114,7 +117,11 @@ impl Log {
             });
         };
         if let Some(code) = found.error.filter(|code| !is_passing(*code)) {
-            return Err(LogError::of(refused("finding the log", code), Right::Describe, &topic));
+            return Err(LogError::of(
+                refused("finding the log", code),
+                Right::Describe,
+                &topic,
+            ));
         }
         let mut log = Self {
             cluster: cluster.clone(),
@@ -149,9 +156,9 @@ impl Log {
                 }
                 self.warnings = verdict.warnings;
             }
-            Err(error) if error.is_unauthorised() => self.warnings.push(
-                "its settings cannot be checked: this user has no right to DescribeConfigs".to_owned(),
-            ),
+            Err(error) if error.is_unauthorised() => self
+                .warnings
+                .push("its settings cannot be checked: this user has no right to DescribeConfigs".to_owned()),
             Err(error) => return Err(error.into()),
         }
         Ok(())

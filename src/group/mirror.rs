@@ -45,8 +45,13 @@ impl FromStr for Marker {
     fn from_str(text: &str) -> Result<Self, NoMarker> {
         let mut words = text.split(' ');
         let (name, log, token) = (words.next(), words.next(), words.next());
-        let token = token.and_then(|token| token.parse().ok());
-        match (name, log, token.and_then(Token::from_number), words.next()) {
+        let token = token.and_then(|token| token.parse::<u64>().ok());
+        match (
+            name,
+            log,
+            token.and_then(|token| Token::try_from(token).ok()),
+            words.next(),
+        ) {
             (Some("barnabas"), Some(log), Some(token), None) => Ok(Self {
                 log: log.to_owned(),
                 token,
@@ -161,7 +166,9 @@ impl Mirror {
         let mut commits = BTreeMap::new();
         let mine = state.owned_by(me).chain(self.told.keys());
         for id in mine {
-            let Some(partition) = state.partitions.get(id) else { continue };
+            let Some(partition) = state.partitions.get(id) else {
+                continue;
+            };
             let (Some(next), Some(token)) = (partition.progress.next, partition.token) else {
                 continue;
             };
@@ -245,7 +252,7 @@ mod tests {
     fn a_marker_is_read_as_it_was_written() {
         let marker = Marker {
             log: "AAAA_-AAAAAAAAAAAAAAAA".to_owned(),
-            token: Token::from_number(1_234_567).unwrap(),
+            token: Token::try_from(1_234_567).unwrap(),
         };
         assert_eq!(marker.to_string(), "barnabas AAAA_-AAAAAAAAAAAAAAAA 1234567");
         assert_eq!(marker.to_string().parse(), Ok(marker));
@@ -280,7 +287,12 @@ mod tests {
         assert_eq!(mirror.committed(0, Err(moved)), None);
         assert_eq!(mirror.next_wake(), Some(RETRY));
         let native = refused(ResponseError::UnknownMemberId);
-        assert!(mirror.committed(RETRY, Err(native)).unwrap().contains("members of its own"));
+        assert!(
+            mirror
+                .committed(RETRY, Err(native))
+                .unwrap()
+                .contains("members of its own")
+        );
         assert_eq!(mirror.next_wake(), None);
     }
 }

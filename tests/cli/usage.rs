@@ -60,7 +60,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ),
         (
             &["consume", B, "-t", "a", "-o", "stored"],
-            "--offset: stored: only a consumer group stores offsets",
+            "--offset: stored: only a group stores offsets: use -g NAME",
         ),
         (
             &["consume", B, "-t", "a", "-o", "middle"],
@@ -89,6 +89,42 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (
             &["consume", B, "-t", "a", "--isolation", "high"],
             "--isolation: \"high\" is none of read_committed, read_uncommitted",
+        ),
+        (
+            &["consume", B, "-g", "g"],
+            "no topic: give -t TOPIC, --topics-regex REGEX or BARNABAS_TOPIC",
+        ),
+        (
+            &["consume", B, "-g", "a b", "-t", "a"],
+            "--group: \"a b\" is not a group's name: 1 to 234 of a-z",
+        ),
+        (
+            &["consume", B, "-g", "g", "-t", "a", "-o", "end"],
+            "--offset: this and --group exclude each other: use --from",
+        ),
+        (
+            &["consume", B, "-g", "g", "-t", "a", "-p", "0"],
+            "--partition: this and --group exclude each other: a group assigns its partitions itself",
+        ),
+        (
+            &["consume", B, "-g", "g", "-t", "a", "--topics-regex", "b.*"],
+            "--topics-regex: this and --topic exclude each other",
+        ),
+        (
+            &["consume", B, "-g", "g", "--topics-regex", "b("],
+            "--topics-regex: \"b(\" is wrong: ",
+        ),
+        (
+            &["consume", B, "-g", "g", "-t", "a", "--session", "1s"],
+            "--session: \"1s\" is not a duration from 2s to 30m",
+        ),
+        (
+            &["consume", B, "-g", "g", "-t", "a", "--from", "42"],
+            "--from: \"42\" is no place to start at: earliest, latest,",
+        ),
+        (
+            &["consume", B, "-t", "a", "--from", "latest"],
+            "--from: this is for members of a group: give --group NAME",
         ),
         (&["topics", "describe", B], "required arguments were not provided"),
         (
@@ -156,8 +192,8 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ),
         (&["-X", "lingre.ms=1", "config"], "did you mean linger.ms?"),
         (
-            &["-X", "group.id=x", "config"],
-            "-X: group.id is a property of librdkafka that barnabas does not support",
+            &["-X", "heartbeat.interval.ms=3000", "config"],
+            "-X: heartbeat.interval.ms is a property of librdkafka that barnabas does not support",
         ),
         (
             &["-X", "linger.ms", "config"],

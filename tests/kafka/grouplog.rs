@@ -14,7 +14,7 @@ use barnabas::group::member::Lost;
 use crate::support::Kafka;
 
 /// A name that no other test has.
-fn group(name: &str) -> String {
+pub(crate) fn group(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }
 
@@ -37,12 +37,12 @@ fn settings(bootstrap: &str) -> BrokerSettings {
     }
 }
 
-fn cluster(kafka: &Kafka) -> Cluster {
+pub(crate) fn cluster(kafka: &Kafka) -> Cluster {
     Cluster::new(settings(&kafka.bootstrap())).expect("no files are needed")
 }
 
 /// One thread, as the program has it.
-fn block_on<T>(test: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -119,10 +119,7 @@ fn a_log_that_would_lose_records_is_refused() {
         let unclean = wrong_log(
             kafka,
             "unclean",
-            &[
-                ("retention.ms", "-1"),
-                ("unclean.leader.election.enable", "true"),
-            ],
+            &[("retention.ms", "-1"), ("unclean.leader.election.enable", "true")],
         );
         let log = Log::open(&cluster, &unclean, true).await.unwrap();
         assert_eq!(log.warnings().len(), 1, "{:?}", log.warnings());
@@ -280,7 +277,11 @@ fn a_long_poll_for_records_holds_nothing_up() {
             log.append(b"record").await.unwrap();
             records(&mut tail, 1).await;
         }
-        assert!(before.elapsed() < Duration::from_secs(3), "{:?}", before.elapsed());
+        assert!(
+            before.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            before.elapsed()
+        );
         drop(fetcher);
     });
 }
@@ -322,7 +323,9 @@ fn a_leader_that_moves_or_dies_is_followed() {
 
 #[test]
 fn a_missing_right_is_named() {
-    let Some(kafka) = Kafka::shared_secured() else { return };
+    let Some(kafka) = Kafka::shared_secured() else {
+        return;
+    };
     let as_nobody = || {
         let bootstrap = format!("127.0.0.1:{}", kafka.secured_ports().sasl_plaintext);
         let login = Login {
@@ -349,7 +352,9 @@ fn a_missing_right_is_named() {
             "--topic",
             &topic,
         ];
-        kafka.java("org.apache.kafka.tools.AclCommand", &args, b"").success();
+        kafka
+            .java("org.apache.kafka.tools.AclCommand", &args, b"")
+            .success();
     };
     block_on(async {
         let nobody = Cluster::new(as_nobody()).unwrap();
@@ -365,7 +370,11 @@ fn a_missing_right_is_named() {
         assert!(text.contains("Create"), "{text}");
         grant("Create");
         let log = Log::open(&nobody, &group, true).await.unwrap();
-        assert!(log.warnings()[0].contains("DescribeConfigs"), "{:?}", log.warnings());
+        assert!(
+            log.warnings()[0].contains("DescribeConfigs"),
+            "{:?}",
+            log.warnings()
+        );
         let error = log.append(b"record").await.unwrap_err();
         let text = refused(LogError::of_write(error, log.topic()));
         assert!(text.contains("Write"), "{text}");
@@ -413,13 +422,89 @@ fn offsets_are_committed_to_kafkas_own_group_and_seen_by_its_tools() {
         let bootstrap = kafka.bootstrap();
         let args = ["--bootstrap-server", &bootstrap, "--describe", "--group", &group];
         let seen = kafka
-            .java("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &args, b"")
+            .java(
+                "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+                &args,
+                b"",
+            )
             .success();
         assert_eq!(seen.text().matches(&topic).count(), 2, "{}", seen.text());
 
         groups::delete(&cluster, &group).await.unwrap();
         let gone = groups::describe(&cluster, &group).await.unwrap();
         assert_eq!(gone.state, "Dead");
-        assert!(commits::committed(&cluster, &group, None).await.unwrap().is_empty());
+        assert!(
+            commits::committed(&cluster, &group, None)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    });
+}
+
+#[test]
+fn a_log_that_was_cut_back_is_told_from_one_that_grew() {
+    let Some(kafka) = Kafka::three() else { return };
+    block_on(async {
+        use barnabas::broker::admin::{NewTopic, create_topics, wait_until_led};
+        let (cluster, group) = (cluster(&kafka), group("unclean"));
+        let topic = format!("{PREFIX}{group}");
+        let configs = [
+            ("retention.ms", "-1"),
+            ("unclean.leader.election.enable", "true"),
+            ("min.insync.replicas", "1"),
+        ];
+        let new = NewTopic {
+            name: topic.clone(),
+            partitions: Some(1),
+            // Two of three brokers can be down only one after the other: they are the controllers as well.
+            replication: Some(2),
+            configs: configs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec(),
+        };
+        create_topics(&cluster, &[new], false)
+            .await
+            .unwrap()
+            .pop()
+            .unwrap()
+            .unwrap();
+        wait_until_led(&cluster, &[(&topic, 1)]).await.unwrap();
+        let log = Log::open(&cluster, &group, true).await.unwrap();
+        let mut tail = log.tail_from(0);
+        let write = async |text: &str| {
+            let before = clock::now();
+            while let Err(error) = log.append(text.as_bytes()).await {
+                assert!(before.elapsed() < Duration::from_secs(90), "{error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        write("kept").await;
+        let leader = kafka.leader(&topic, 0);
+        let view = cluster.refresh(Some(&[&topic])).await.unwrap();
+        let replicas = &view.topics[&topic].partitions[0].replicas;
+        let follower = replicas
+            .iter()
+            .map(|node| usize::try_from(*node).unwrap() - 1)
+            .find(|index| *index != leader)
+            .unwrap();
+        kafka.stop(follower);
+        write("lost 1").await;
+        write("lost 2").await;
+        let read = records(&mut tail, 3).await;
+        assert_eq!(read.last().unwrap().payload, "lost 2");
+        kafka.kill(leader);
+        kafka.start(follower);
+        write("new 1").await;
+        write("new 2").await;
+        write("new 3").await;
+        match next(&mut tail).await {
+            // It depends on how far the new log has grown when it is asked.
+            Tailed::Lost { lost, restart_at } => assert_eq!((lost, restart_at), (Lost::Diverged, 0)),
+            other => panic!("{other:?}"),
+        }
+        let read = records(&mut tail, 4).await;
+        assert_eq!(read[0].payload, "kept");
+        assert!(read[1].payload.starts_with(b"new") && read[1].at.epoch() > read[0].at.epoch());
     });
 }

@@ -182,7 +182,10 @@ fn a_paused_group_processes_nothing_until_it_is_resumed() {
     assert_eq!(described(kafka, &group)["state"], "paused");
     produce(kafka, &topic, &["-p", "0"], b"new\n").success();
     wait_for_lag(kafka, &group, 1);
-    groups(kafka, &["resume", &group]).success();
+    groups(kafka, &["pause", &group, "-p", "2"]).success();
+    groups(kafka, &["resume", &group])
+        .success()
+        .says(&format!("still paused by themselves: {topic} 2"));
     assert_eq!(lines.next(), "0 10");
     member.signal("TERM");
     member.finish().success();

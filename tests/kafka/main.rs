@@ -5,13 +5,18 @@ mod support;
 
 mod barnabas_bin;
 mod judge;
+mod member;
 
 mod bad_input;
 mod bad_records;
 mod connections;
 mod faults;
-mod groups;
+mod fetcher;
+mod group;
+mod group_faults;
+mod groupdriver;
 mod grouplog;
+mod groups;
 mod interop;
 mod interrupt;
 mod json;

@@ -308,9 +308,10 @@ fn an_absent_instance_holds_back_no_more_than_its_share_and_takes_nothing_new() 
 fn the_plan_of_a_large_group_is_quick() {
     let mut slowest = std::time::Duration::ZERO;
     for topics in [vec![1000], vec![100; 10], vec![1; 1000]] {
-        let mut state = balanced(&topics, 99);
-        join(&mut state, 99, None, &(0..topics.len()).collect::<Vec<_>>());
-        state.members.remove(&member(50));
+        let mut state = balanced(&topics, 90);
+        for number in 90..100 {
+            join(&mut state, number, None, &(0..topics.len()).collect::<Vec<_>>());
+        }
         let begun = crate::clock::now();
         let plan = plan(&state, &BTreeSet::new());
         let took = begun.elapsed();
@@ -371,7 +372,7 @@ fn any(
     let place = (
         proptest::option::weighted(0.8, 0..members + 2),
         proptest::option::weighted(0.6, 0..members + 2),
-        proptest::option::weighted(if kept { 0.2 } else { 0.0 }, 0..3_u8),
+        proptest::option::weighted(if kept { 0.2 } else { 0.01 }, 0..3_u8),
     );
     (
         proptest::collection::vec(0..=partitions, 1..=topics),
@@ -472,7 +473,7 @@ fn check_balance(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn every_topic_is_shared_to_within_one_by_its_subscribers(any in any(6, 4, 9, false, true), away in proptest::collection::btree_set(0..3_u8, 0..3)) {
@@ -489,7 +490,7 @@ proptest! {
     }
 
     #[test]
-    fn one_topic_moves_the_fewest_partitions(any in any(4, 1, 6, false, true)) {
+    fn one_topic_moves_the_fewest_partitions(any in any(4, 1, 5, false, true)) {
         let state = any.state();
         let plan = plan(&state, &BTreeSet::new());
         let (_, fewest, _) = best(&state, any.partitions.len(), any.members.len());
@@ -507,17 +508,17 @@ proptest! {
         prop_assert_eq!(squares, least);
         if fewest == with_least {
             prop_assert_eq!(moved(&state, &plan), fewest, "levelling is free here");
-        } else {
-            prop_assert!(moved(&state, &plan) >= with_least);
         }
     }
 
     #[test]
-    fn equal_subscriptions_are_level_in_all(any in any(5, 4, 9, true, false)) {
+    fn equal_subscriptions_are_level_in_all_and_moved_as_little_as_that_allows(any in any(3, 3, 5, true, true)) {
         let state = any.state();
         let plan = plan(&state, &BTreeSet::new());
         let totals = counts(&plan, None, any.members.len());
         prop_assert!(totals.iter().max().unwrap() - totals.iter().min().unwrap() <= 1, "{totals:?}");
+        let (_, _, with_least) = best(&state, any.partitions.len(), any.members.len());
+        prop_assert_eq!(moved(&state, &plan), with_least);
     }
 
     #[test]

@@ -86,7 +86,9 @@ impl Finder {
             return Ok(BTreeMap::new());
         }
         let mut told = match &self.from {
-            StartFrom::KafkaGroup(other) => commits::committed(&self.cluster, other, Some(partitions)).await?,
+            StartFrom::KafkaGroup(other) => {
+                commits::committed(&self.cluster, other, Some(partitions)).await?
+            }
             _ => BTreeMap::new(),
         };
         let own = match commits::committed(&self.cluster, &self.group, Some(partitions)).await {

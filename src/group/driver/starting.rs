@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn token() -> Token {
-        Token::from_number(9).unwrap()
+        Token::try_from(9).unwrap()
     }
 
     fn view(leader_epoch: i32) -> Metadata {

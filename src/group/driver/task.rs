@@ -243,16 +243,14 @@ impl Task {
                     partition: partition.clone(),
                     token,
                 };
-                self.ready
-                    .extend(self.starting.follow(&partition, token, event));
+                self.ready.extend(self.starting.follow(&partition, token, event));
             }
             Action::Unpause { partition, token } => {
                 let event = Event::Unpause {
                     partition: partition.clone(),
                     token,
                 };
-                self.ready
-                    .extend(self.starting.follow(&partition, token, event));
+                self.ready.extend(self.starting.follow(&partition, token, event));
             }
             Action::Skip {
                 partition,
@@ -264,8 +262,7 @@ impl Task {
                     token,
                     offset,
                 };
-                self.ready
-                    .extend(self.starting.follow(&partition, token, event));
+                self.ready.extend(self.starting.follow(&partition, token, event));
             }
             Action::Drain { partition, token } => {
                 if self.starting.end(&partition, token) {
@@ -479,10 +476,7 @@ impl Task {
         let mono = clock::mono_millis();
         match view {
             Ok(view) => {
-                if let Err(failure) = self
-                    .topics
-                    .take(&view, &self.settings.topics, self.log.topic())
-                {
+                if let Err(failure) = self.topics.take(&view, &self.settings.topics, self.log.topic()) {
                     // It may have been read until now: a right that was taken away shows when it is read.
                     tracing::warn!("{}", anyhow::Error::new(failure));
                 }
@@ -565,13 +559,16 @@ impl Task {
                 self.appending.remove(&id);
                 let outcome = match result {
                     Ok(_) => Ok(()),
-                    Err(error) => self.not_written(error),
+                    Err(error) => {
+                        self.not_written(error);
+                        Err(AppendFailed)
+                    }
                 };
                 self.member.appended(now(), id, outcome);
             }
             Done::Reset(result) => {
                 if let Err(error) = result {
-                    drop(self.not_written(error));
+                    self.not_written(error);
                 }
             }
             Done::Found(found) => self.found(found),
@@ -602,7 +599,7 @@ impl Task {
     }
 
     /// A record was refused, or may not have been written. It will be tried again, unless a right is missing.
-    fn not_written(&mut self, error: Error) -> Result<(), AppendFailed> {
+    fn not_written(&mut self, error: Error) {
         if error.is_unauthorised() {
             self.fail(LogError::of_write(error, self.log.topic()).into());
         } else if error.retry() == Retry::No {
@@ -610,6 +607,5 @@ impl Task {
         } else {
             tracing::info!("writing to the group's log: {}", error.chain());
         }
-        Err(AppendFailed)
     }
 }

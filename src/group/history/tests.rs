@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::group::record::{Entry as Reported, Token, TopicInfo, Topics};
+use crate::group::record::{Entry as Reported, MemberId, PartitionId, Report, Token, TopicInfo, Topics};
 use crate::group::snapshot;
 use crate::progress::Progress;
 

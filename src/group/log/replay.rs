@@ -143,8 +143,13 @@ async fn read_back(
     let deadline = clock::now() + within;
     loop {
         let mut found = None;
-        for LogRecord { at, payload: read, .. } in reader.read_some(WAIT).await? {
-            let Ok(record) = Record::decode(&read) else { continue };
+        for LogRecord {
+            at, payload: read, ..
+        } in reader.read_some(WAIT).await?
+        {
+            let Ok(record) = Record::decode(&read) else {
+                continue;
+            };
             let applied = state.apply(Rules::all(), at, &record);
             if *read == *payload && found.is_none() {
                 found = Some((at, applied));
@@ -191,7 +196,9 @@ impl Replica {
             return;
         };
         kept.push((at, record.clone()));
-        let Some(state) = collector.read(at, record) else { return };
+        let Some(state) = collector.read(at, record) else {
+            return;
+        };
         let mark = state.mark.map_or(Position::ZERO, |mark| mark.at);
         self.state = state;
         for (at, record) in kept.iter().filter(|(at, _)| *at > mark) {

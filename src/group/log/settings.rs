@@ -114,7 +114,10 @@ mod tests {
     fn a_new_log_is_found_right() {
         assert_eq!(judge(&found(&[]), 3, 5), Verdict::default());
         assert_eq!(of_a_new_log(2).0, 2);
-        assert_eq!(judge(&found(&[("min.insync.replicas", "1")]), 1, 1), Verdict::default());
+        assert_eq!(
+            judge(&found(&[("min.insync.replicas", "1")]), 1, 1),
+            Verdict::default()
+        );
     }
 
     #[test]

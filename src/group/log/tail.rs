@@ -1,13 +1,12 @@
 //! The log followed as it grows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use super::reader::{Answer, Fault, LogRecord, Reader};
 use super::LogError;
+use super::reader::{Answer, Fault, LogRecord, Reader};
 use crate::broker::backoff::Backoff;
 use crate::clock;
 use crate::group::member::Lost;
@@ -44,23 +43,13 @@ pub enum Tailed {
 
 /// The least time between two fetches at the log's end: without it, each append would wake every member by itself.
 #[derive(Debug, Clone)]
-pub struct Pace(Arc<AtomicU64>);
+pub struct Pace(Arc<watch::Sender<Duration>>);
 
 impl Pace {
-    fn new(pace: Duration) -> Self {
-        let this = Self(Arc::default());
-        this.set(pace);
-        this
-    }
-
-    /// From the next fetch on.
+    /// From now on.
     pub fn set(&self, pace: Duration) {
-        let millis = u64::try_from(pace.as_millis()).unwrap_or(u64::MAX);
-        self.0.store(millis, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
+        self.0
+            .send_if_modified(|known| std::mem::replace(known, pace) != pace);
     }
 }
 
@@ -77,8 +66,9 @@ impl Tail {
 
     pub(super) fn start(reader: Reader) -> Self {
         let (send, tailed) = mpsc::channel(AHEAD);
-        let pace = Pace::new(Self::PACE);
-        tokio::spawn(follow(reader, send, pace.clone()));
+        let (pace, paced) = watch::channel(Self::PACE);
+        tokio::spawn(follow(reader, send, paced));
+        let pace = Pace(Arc::new(pace));
         Self { tailed, pace }
     }
 
@@ -94,19 +84,32 @@ impl Tail {
     }
 }
 
-async fn follow(mut reader: Reader, send: mpsc::Sender<Tailed>, pace: Pace) {
+async fn follow(mut reader: Reader, send: mpsc::Sender<Tailed>, mut pace: watch::Receiver<Duration>) {
     let fresh = || Backoff::new(RETRY.0, RETRY.1, clock::random());
     let mut backoff = fresh();
-    let mut not_before = clock::now();
     let mut troubled = false;
+    // Since when the pace or a delay is waited for.
+    let mut since = clock::now();
+    let mut delay = Some(Duration::ZERO);
+    // Where the log ends is told at once the first time.
+    let mut wait = Duration::ZERO;
     loop {
-        tokio::select! {
-            () = clock::sleep_until(Some(not_before)) => {}
-            () = send.closed() => return,
+        let due = since + delay.unwrap_or(*pace.borrow_and_update());
+        // A sleep of no time would be one of a millisecond.
+        if due > clock::now() {
+            tokio::select! {
+                () = clock::sleep_until(Some(due)) => {}
+                // It may be faster now; or the handle is gone, and nobody sets it any more.
+                changed = pace.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+                () = send.closed() => return,
+            }
         }
         let began = clock::now();
         let answer = tokio::select! {
-            answer = reader.fetch(WAIT) => answer,
+            answer = reader.fetch(wait) => answer,
             // The connection stays: its next request waits behind this one's answer.
             () = send.closed() => return,
         };
@@ -116,17 +119,20 @@ async fn follow(mut reader: Reader, send: mpsc::Sender<Tailed>, pace: Pace) {
                     tracing::info!("the group's log can be read again");
                     backoff = fresh();
                 }
-                if !records.is_empty() && reader.position() >= end {
-                    not_before = began + pace.get();
-                }
+                wait = WAIT;
+                let at_end = !records.is_empty() && reader.position() >= end;
+                (since, delay) = (began, (!at_end).then_some(Duration::ZERO));
                 Tailed::Read { records, start, end }
             }
-            Ok(Answer::Lost { lost, restart_at }) => Tailed::Lost { lost, restart_at },
+            Ok(Answer::Lost { lost, restart_at }) => {
+                (delay, wait) = (Some(Duration::ZERO), Duration::ZERO);
+                Tailed::Lost { lost, restart_at }
+            }
             Err(Fault::Passing(error)) => {
                 if !std::mem::replace(&mut troubled, true) {
                     tracing::warn!("the group's log cannot be read at the moment: {}", error.chain());
                 }
-                not_before = clock::now() + backoff.next().unwrap_or(RETRY.1);
+                (since, delay) = (clock::now(), backoff.next());
                 continue;
             }
             Err(Fault::Final(error)) => {

@@ -14,7 +14,7 @@ use crate::cli::Exit;
 use crate::cli::command::topics::{ask, tell};
 use crate::cli::output::{Output, plural};
 use crate::clock;
-use crate::group::log::PREFIX;
+use crate::group::log::{LogError, PREFIX};
 use crate::group::record::{MemberId, Position};
 use crate::group::state::State;
 
@@ -55,13 +55,9 @@ pub(super) async fn run(
     if !delete.yes && !delete.dry_run && !output.can_ask() {
         ask(output, false, &format!("delete group {group}?"))?;
     }
-    let state = read(cluster, group)
-        .await
-        .with_context(|| {
-            format!("group {group} is not deleted (barnabas topics delete {topic} would not look into it)")
-        })?
-        .state;
-    nobody_lives(cluster, group, state.clone(), output).await?;
+    let state = read_or_advise(cluster, group, &topic).await?;
+    let mut watch = Watch::default();
+    nobody_lives(cluster, group, state.clone(), &mut watch, output).await?;
     let partitions = state.partitions.len();
     let what = format!("group {group} ({}, and its history)", positions(&state));
     if !delete.dry_run {
@@ -69,8 +65,9 @@ pub(super) async fn run(
         if !ask(output, delete.yes, &question)? {
             return Err(anyhow!("nothing is deleted"));
         }
-    } else if !json {
-        tell(output, true, &format!("would delete {what}"))?;
+        // Somebody may have come while the answer was waited for.
+        let state = read(cluster, group).await?.state;
+        nobody_lives(cluster, group, state, &mut watch, output).await?;
     }
     // First: if the log went first and this failed, a new group of the name would find offsets of a lost log.
     let native = delete_native(cluster, group, delete.dry_run).await?;
@@ -97,8 +94,29 @@ pub(super) async fn run(
         _ => "",
     };
     let done = if delete.dry_run { "would delete" } else { "deleted" };
-    tell(output, delete.dry_run, &format!("{done} topic {topic}{native}"))?;
+    tell(
+        output,
+        delete.dry_run,
+        &format!("{done} {what}: topic {topic}{native}"),
+    )?;
     Ok(Exit::Done)
+}
+
+/// The group's state; where its log is no good, the way to be rid of it all the same.
+async fn read_or_advise(cluster: &Cluster, group: &str, topic: &str) -> anyhow::Result<State> {
+    match read(cluster, group).await {
+        Ok(replayed) => Ok(replayed.state),
+        Err(error) => match error.downcast_ref() {
+            Some(LogError::Unfit { .. } | LogError::NoSnapshot { .. } | LogError::Unreadable { .. }) => {
+                let advice = format!(
+                    "group {group} is not deleted, as nobody can tell whether members live; \
+                     if none do, delete its log: barnabas topics delete {topic}"
+                );
+                Err(error.context(advice))
+            }
+            _ => Err(error),
+        },
+    }
 }
 
 fn positions(state: &State) -> String {
@@ -115,9 +133,9 @@ async fn nobody_lives(
     cluster: &Cluster,
     group: &str,
     mut state: State,
+    watch: &mut Watch,
     output: &Output,
 ) -> anyhow::Result<()> {
-    let mut watch = Watch::default();
     let mut told = false;
     loop {
         match watch.look(&state, clock::now()) {

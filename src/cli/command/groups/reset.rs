@@ -64,7 +64,8 @@ pub(super) async fn run(
     let state = read(cluster, &reset.group).await?.state;
     let partitions = choose(&reset.group, &state, &reset.chosen)?;
     let steps = plan(cluster, &state, &partitions, reset.to, manner.read_committed).await?;
-    for step in steps.iter().filter(|step| step.clipped) {
+    // One that is at its end already is no news.
+    for step in steps.iter().filter(|step| step.clipped && step.from != step.to) {
         let ((topic, partition), (start, end)) = (&step.partition, step.bounds);
         output.warn(&format!(
             "{topic} {partition}: its offsets are {start} to {end}; no further than that"

@@ -9,6 +9,7 @@ use crate::cli::Exit;
 use crate::cli::command::topics::tell;
 use crate::cli::output::Output;
 use crate::cli::settings::SwitchGroup;
+use crate::group::history::Partitions;
 use crate::group::record::Record;
 use crate::group::state::State;
 
@@ -62,6 +63,13 @@ pub(super) async fn run(
         }
         results.push(result);
     }
+    let still = still_paused(&state, switch);
+    if !still.is_empty() {
+        output.note(&format!(
+            "still paused by themselves: {still} (barnabas groups resume {} --topic …)",
+            switch.group
+        ));
+    }
     if manner.json {
         let lines = places.iter().zip(&results).filter_map(|(place, result)| {
             let (topic, partition) = place.as_ref()?;
@@ -88,6 +96,15 @@ fn is_paused(state: &State, place: Option<&PartitionId>) -> bool {
         None => state.paused,
         Some(partition) => state.partitions.get(partition).is_some_and(|now| now.paused),
     }
+}
+
+/// The partitions that stay paused when the group as a whole is resumed.
+fn still_paused(state: &State, switch: &SwitchGroup) -> Partitions {
+    if switch.pause || !switch.chosen.is_everything() {
+        return Partitions::default();
+    }
+    let paused = state.partitions.iter().filter(|(_, now)| now.paused);
+    paused.map(|(partition, _)| partition).collect()
 }
 
 /// None if it is so already.
@@ -179,6 +196,10 @@ mod tests {
         state.paused = true;
         state.partitions.entry(partition.clone()).or_default();
         assert!(!is_paused(&state, Some(&partition)));
+        assert!(still_paused(&state, &switch(false)).is_empty());
         assert!(record(&state, &switch(true), Some(&partition), "ann").is_some());
+        state.partitions.entry(partition).or_default().paused = true;
+        assert_eq!(still_paused(&state, &switch(false)).to_string(), "t 0");
+        assert!(still_paused(&state, &switch(true)).is_empty());
     }
 }

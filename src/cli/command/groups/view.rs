@@ -204,7 +204,7 @@ mod tests {
 
     fn state() -> State {
         let mut state = State::default();
-        for (bits, instance) in [(1, Some("one")), (2, None)] {
+        for (bits, instance) in [(1_u32, Some("one")), (2, None)] {
             let at = Position::new(0, i64::from(bits));
             let info = MemberInfo {
                 instance: instance.map(str::to_owned),
@@ -216,9 +216,7 @@ mod tests {
                 beat: at,
                 n: 0,
             };
-            state
-                .members
-                .insert(MemberId::random(bits.unsigned_abs().into()), info);
+            state.members.insert(MemberId::random(bits.into()), info);
         }
         let owned = PartitionState {
             target: Some(MemberId::random(2)),
