@@ -17,7 +17,7 @@ pub(crate) struct Seen {
     pub(crate) began: Instant,
     /// When the answer was about to be written; none while it is at work, or if it broke off.
     pub(crate) ended: Option<Instant>,
-    /// When the other side went away before that.
+    /// When the connection ended without an answer of ours: the other side went away, or what was sent is none.
     pub(crate) gone: Option<Instant>,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
@@ -56,8 +56,6 @@ pub(crate) enum Reply {
     With(u16, String),
     /// An answer after so long.
     After(Duration, u16),
-    /// The connection breaks without an answer.
-    Break,
     /// These bytes, whatever they are, and the connection's end.
     Raw(&'static [u8]),
     /// 500 and a body that goes on until the other side has enough.
@@ -205,8 +203,12 @@ fn serve(state: &State, stream: &TcpStream) -> io::Result<()> {
             Reply::Status(status) | Reply::After(_, status) => (*status, String::new()),
             Reply::With(status, header) => (*status, format!("{header}\r\n")),
             Reply::Endless => (500, String::new()),
-            Reply::Break => return Ok(()),
-            Reply::Raw(bytes) => return (&*stream).write_all(bytes),
+            Reply::Raw(bytes) => {
+                if let Some(seen) = lock(&state.seen).get_mut(at) {
+                    seen.gone = Some(barnabas::clock::now());
+                }
+                return (&*stream).write_all(bytes);
+            }
         };
         // Before the other side can know.
         if let Some(seen) = lock(&state.seen).get_mut(at) {

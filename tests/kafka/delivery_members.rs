@@ -170,7 +170,7 @@ fn a_member_that_leaves_waits_for_what_is_in_hand_and_for_no_retry() {
         _ => Reply::Status(204),
     });
     case.publish("slow:0\nlater:1\nslow:2\n");
-    let flags = ["--backoff", "4s..4s"];
+    let flags = ["--backoff", "4s..4s", "--handler-timeout", "30s"];
     let member = case.posts(&http, &flags);
     wait_for("both are there", LIMIT, || (http.count() == 2).then_some(()));
     thread::sleep(Duration::from_millis(200));
@@ -203,7 +203,7 @@ fn a_member_whose_handler_does_not_end_in_time_gives_up_with_1_and_the_next_deli
         _ => Reply::Status(204),
     });
     case.publish("slow:0\nother:1\n");
-    let member = case.posts(&http, &["--drain-timeout", "1s"]);
+    let member = case.posts(&http, &["--drain-timeout", "1s", "--handler-timeout", "30s"]);
     wait_for("both are there", LIMIT, || (http.count() == 2).then_some(()));
     let began = barnabas::clock::now();
     member.signal("TERM");
@@ -227,7 +227,7 @@ fn a_second_signal_ends_a_member_at_once() {
     let case = Case::new(kafka, "twice", 1);
     let http = Http::start(|_| Reply::After(Duration::from_secs(30), 204));
     case.publish("slow:0\n");
-    let mut member = case.posts(&http, &[]);
+    let mut member = case.posts(&http, &["--handler-timeout", "30s"]);
     wait_for("it is in hand", LIMIT, || (http.count() == 1).then_some(()));
     member.signal("TERM");
     member.says("leaving group");

@@ -53,7 +53,7 @@ fn a_handler_that_dies_with_every_event_in_its_hands_gets_each_again() {
     let case = Case::new(kafka, "dies", 1);
     let mut http = Http::start(|seen| match seen.before {
         // For ever, as far as this test goes; but the dying do not linger.
-        0 if seen.offset < 8 => Reply::After(Duration::from_secs(6), 204),
+        0 if seen.offset < 8 => Reply::After(Duration::from_secs(20), 204),
         _ => Reply::Status(204),
     });
     case.publish_numbered(200, 50);
@@ -71,7 +71,7 @@ fn a_handler_that_dies_with_every_event_in_its_hands_gets_each_again() {
     assert!(
         seen.iter()
             .filter(|seen| seen.before > 0)
-            .all(|seen| seen.attempt == 2)
+            .all(|seen| seen.attempt >= 2)
     );
     assert_eq!(case.letters().len(), 0);
 }
