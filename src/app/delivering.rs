@@ -113,6 +113,8 @@ pub struct Deliverer {
     ready: bool,
     /// Until when leaving may take.
     leaving: Option<Instant>,
+    /// Events that were cancelled while it left.
+    cut_off: usize,
 }
 
 impl Deliverer {
@@ -148,6 +150,7 @@ impl Deliverer {
             notices: Vec::new(),
             ready: false,
             leaving: None,
+            cut_off: 0,
         }
     }
 
@@ -169,7 +172,10 @@ impl Deliverer {
                     Some(Event::Failed(failure)) => return Err(failure),
                     Some(Event::Left) | None => {
                         self.stop().await;
-                        return Ok(Ending::Left { unread: self.unread() });
+                        return Ok(Ending::Left {
+                            unread: self.unread(),
+                            cut_off: self.cut_off,
+                        });
                     }
                     Some(event) => self.event(event),
                 },
@@ -257,7 +263,11 @@ impl Deliverer {
                 self.with(&partition, token, |core, claim| core.pause(claim, true))
             }
             Event::Unpause { partition, token } => {
-                self.with(&partition, token, |core, claim| core.pause(claim, false));
+                self.with(&partition, token, |core, claim| {
+                    core.pause(claim, false);
+                    // Whoever lets it go on has seen to what was rejected.
+                    core.resume();
+                });
             }
             Event::Skip {
                 partition,

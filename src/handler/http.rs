@@ -23,6 +23,9 @@ use crate::event::Event;
 /// What is shown of an answer's body, in bytes.
 const BODY_EXCERPT: usize = 1024;
 
+/// A reused connection that breaks within this time was being closed while it was idle; later, the handler had the event.
+const STALE: Duration = Duration::from_secs(1);
+
 /// For `--ready-url` to answer.
 const READY_LIMIT: Duration = Duration::from_secs(5);
 
@@ -246,11 +249,12 @@ impl Inner {
 
     async fn exchange(&self, prepared: Prepared) -> Answer {
         let Prepared { uri, headers, data } = prepared;
-        if let Some(mut link) = self.pool.take(clock::now()).await {
+        let began = clock::now();
+        if let Some(mut link) = self.pool.take(began).await {
             let again = (uri.clone(), headers.clone(), Data(data.0.clone()));
             match link.exchange(Prepared::request(uri, headers, data)).await {
                 // It was closed while it was idle, and our request met that: repeated once, which is nobody's failure.
-                Err(Broken { answered: false, .. }) => {
+                Err(Broken { answered: false, .. }) if began.elapsed() < STALE => {
                     drop(link);
                     return self.first(again.0, again.1, again.2).await;
                 }

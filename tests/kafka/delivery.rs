@@ -1,6 +1,7 @@
 //! `consume --group --http`: events that fail, always or at times, hold back their own key and nothing else.
 
 use std::collections::BTreeSet;
+use std::thread;
 use std::time::Duration;
 
 use crate::delivery_handler::{Http, Reply, Seen, in_order, one_at_a_time};
@@ -30,19 +31,19 @@ fn a_handler_that_fails_one_percent_at_random_gets_each_event_once_more_and_in_o
         0 => Reply::Status(500),
         _ => Reply::Status(204),
     });
-    case.publish_numbered(3_000, 100);
+    case.publish_numbered(1_500, 100);
     let member = case.posts(&http, &[]);
-    all_done(&http, 3_000);
+    all_done(&http, 1_500);
     case.finished();
     let ended = member.leaves();
     let seen = http.seen();
     in_order(&seen, &BTreeSet::new());
     one_at_a_time(&seen);
     let failed = seen.iter().filter(|seen| seen.status == 500).count();
-    assert!(failed > 10, "{failed}");
+    assert!(failed > 5, "{failed}");
     assert_eq!(
         seen.len(),
-        3_000 + failed,
+        1_500 + failed,
         "each failure is one more attempt, and nothing else"
     );
     for seen in &seen {
@@ -141,30 +142,40 @@ fn a_failing_key_does_not_cost_the_others_their_throughput() {
         });
         case.publish(&lines);
         // Never proven to be bad within this test.
-        let member = case.posts(&http, &["--retry", "10000", "--concurrency", "8"]);
+        let mut member = case.posts(&http, &["--retry", "10000", "--concurrency", "8"]);
         all_done(&http, if poison { 2_000 } else { 2_001 });
+        assert!(!member.ended());
         let seen = http.seen();
-        let last = seen
+        let ended = seen
             .iter()
-            .filter_map(|seen| seen.ended)
-            .max()
-            .expect("all is done");
-        drop(member);
-        (last.duration_since(seen[0].began).as_secs_f64(), seen.len())
+            .filter(|seen| seen.status == 204)
+            .filter_map(|seen| seen.ended);
+        let took = ended.max().expect("all is done").duration_since(seen[0].began);
+        (took.as_secs_f64(), seen.len())
     };
-    let (without, _) = run(false);
-    let (with, requests) = run(true);
+    // At the same time, as the machine may be busy with other tests.
+    let (without, with) = thread::scope(|scope| {
+        let without = scope.spawn(|| run(false));
+        let with = run(true);
+        (without.join().expect("it does not panic"), with)
+    });
     loud(&format!(
-        "2,000 events: {without:.2} s; with a key that fails ({} attempts): {with:.2} s",
-        requests - 2_000
+        "2,000 events: {:.2} s; with a key that fails ({} attempts): {:.2} s",
+        without.0,
+        with.1 - 2_000,
+        with.0
     ));
-    // Other tests run at the same time; the figure is for a quiet machine.
-    assert!(with < without * 1.5 + 0.5, "{with} s against {without} s");
+    assert!(
+        with.0 < without.0 * 1.3 + 0.5,
+        "{} s against {} s",
+        with.0,
+        without.0
+    );
 }
 
 #[test]
 fn a_failing_key_with_a_third_of_the_traffic_does_not_stop_its_partition() {
-    const COUNT: usize = 9_000;
+    const COUNT: usize = 4_000;
     let Some(kafka) = Kafka::shared() else { return };
     let case = Case::new(kafka, "hot", 1);
     let http = Http::start(|seen| match seen.key.as_str() {
@@ -176,23 +187,24 @@ fn a_failing_key_with_a_third_of_the_traffic_does_not_stop_its_partition() {
         _ => format!("k{}", n % 1_000),
     });
     case.publish(&lines);
-    // 2,700 records wait behind the first, below the bound of 4,096: all others pass.
-    let member = case.posts(
-        &http,
-        &["--retry", "3", "--backoff", "5ms..20ms", "--hold-for", "1h"],
-    );
+    // 1,200 records wait behind the first, below the bound of 4,096, and it is never proven: all others pass.
+    let flags = ["--retry", "100000", "--backoff", "5ms..20ms"];
+    let member = case.posts(&http, &flags);
     all_done(&http, COUNT * 7 / 10);
-    assert_eq!(warnings(&member.said()), Vec::<&String>::new());
+    let ended = member.leaves();
+    assert_eq!(warnings(&ended.said), Vec::<&String>::new());
     let seen = http.seen();
-    let hot: BTreeSet<i64> = seen
-        .iter()
-        .filter(|seen| seen.key == "hot")
-        .map(|seen| seen.offset)
-        .collect();
+    let hot = seen.iter().filter(|seen| seen.key == "hot");
+    let hot: BTreeSet<i64> = hot.map(|seen| seen.offset).collect();
     assert_eq!(hot, BTreeSet::from([0]), "one key is handled one at a time");
-    // With more of them the partition comes to its bound: the proven go, and the others go on.
-    case.publish(&lines);
-    all_done(&http, COUNT * 14 / 10);
+    // With more of them than may be unfinished the partition comes to its bound: the proven go, and the others go on.
+    case.publish(&numbered(5_000, |n| match n % 50 {
+        0 => format!("k{n}"),
+        _ => "hot".to_owned(),
+    }));
+    let flags = ["--retry", "2", "--backoff", "2ms..10ms", "--hold-for", "1h"];
+    let member = case.posts(&http, &flags);
+    all_done(&http, COUNT * 7 / 10 + 100);
     member.leaves();
     let letters = case.letters();
     loud(&format!(
@@ -208,18 +220,18 @@ fn an_event_that_takes_long_holds_back_its_own_key_only() {
     let Some(kafka) = Kafka::shared() else { return };
     let case = Case::new(kafka, "slow", 1);
     let http = Http::start(|seen| match seen.offset {
-        0 => Reply::After(Duration::from_secs(4), 204),
+        0 => Reply::After(Duration::from_secs(5), 204),
         _ => Reply::Status(204),
     });
-    case.publish(&numbered(1_000, |n| {
-        if n % 100 == 0 {
+    case.publish(&numbered(500, |n| {
+        if n % 50 == 0 {
             "slow".to_owned()
         } else {
             format!("k{}", n % 90)
         }
     }));
     let member = case.posts(&http, &["--handler-timeout", "30s"]);
-    all_done(&http, 1_000);
+    all_done(&http, 500);
     case.finished();
     member.leaves();
     let seen = http.seen();
@@ -234,7 +246,7 @@ fn an_event_that_takes_long_holds_back_its_own_key_only() {
         .iter()
         .filter(|seen| seen.ended.is_some_and(|ended| ended < slow))
         .count();
-    assert_eq!((seen.len(), before), (1_000, 990));
+    assert_eq!((seen.len(), before), (500, 490));
 }
 
 #[test]
@@ -255,13 +267,13 @@ fn an_event_that_takes_too_long_comes_again_after_the_grace_and_under_another_fe
     assert_eq!(attempts(&seen, (0, 0)), [1, 2]);
     let wait = slow[1].began.duration_since(slow[0].began);
     assert!(
-        wait >= Duration::from_millis(1_190),
+        wait >= Duration::from_millis(1_150),
         "{wait:?}: the time-out and the grace"
     );
     assert_ne!(slow[0].fence, slow[1].fence);
     assert_eq!(
-        slow[0].headers["idempotency-key"],
-        slow[1].headers["idempotency-key"]
+        slow[0].header("idempotency-key"),
+        slow[1].header("idempotency-key")
     );
     in_order(&seen, &BTreeSet::new());
     assert_eq!(case.letters().len(), 0);

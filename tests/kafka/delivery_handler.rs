@@ -1,6 +1,6 @@
 //! An HTTP handler in the test's own process: a script decides what it answers, and it keeps a record of all it saw.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,8 +27,8 @@ pub(crate) struct Seen {
     pub(crate) attempt: u32,
     /// `barnabas-fence`
     pub(crate) fence: String,
-    /// All headers, names in lower case.
-    pub(crate) headers: BTreeMap<String, String>,
+    /// All headers, as they came.
+    head: String,
     /// The status of the answer; 0 for none.
     pub(crate) status: u16,
     /// How often it has seen this record before.
@@ -39,6 +39,11 @@ impl Seen {
     /// Where the record is.
     pub(crate) fn place(&self) -> (i32, i64) {
         (self.partition, self.offset)
+    }
+
+    /// A header; its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        header(&self.head, name)
     }
 
     /// It was answered for good: done or refused.
@@ -62,11 +67,21 @@ pub(crate) enum Reply {
     Endless,
 }
 
+/// What it writes down.
+#[derive(Default)]
+struct Book {
+    seen: Vec<Seen>,
+    /// How often each record was seen.
+    times: HashMap<(i32, i64), usize>,
+    /// Those that were answered 2xx.
+    done: BTreeSet<(i32, i64)>,
+}
+
 type Script = dyn Fn(&Seen) -> Reply + Send + Sync;
 
 struct State {
     script: Box<Script>,
-    seen: Mutex<Vec<Seen>>,
+    book: Mutex<Book>,
     /// Connections, to be broken.
     open: Mutex<Vec<TcpStream>>,
     /// How often it has died.
@@ -88,7 +103,7 @@ impl Http {
             address: listener.local_addr().expect("it is bound"),
             state: Arc::new(State {
                 script: Box::new(script),
-                seen: Mutex::default(),
+                book: Mutex::default(),
                 open: Mutex::default(),
                 deaths: AtomicUsize::new(0),
             }),
@@ -105,21 +120,22 @@ impl Http {
 
     /// All requests so far, in the order in which they came.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        lock(&self.state.seen).clone()
+        lock(&self.state.book).seen.clone()
     }
 
     /// How many requests that is.
     pub(crate) fn count(&self) -> usize {
-        lock(&self.state.seen).len()
+        lock(&self.state.book).seen.len()
     }
 
     /// The records that were answered 2xx.
     pub(crate) fn done(&self) -> BTreeSet<(i32, i64)> {
-        let seen = lock(&self.state.seen);
-        let done = seen
-            .iter()
-            .filter(|seen| seen.ended.is_some() && (200..300).contains(&seen.status));
-        done.map(Seen::place).collect()
+        lock(&self.state.book).done.clone()
+    }
+
+    /// How many they are.
+    pub(crate) fn done_count(&self) -> usize {
+        lock(&self.state.book).done.len()
     }
 
     /// Dies in the middle of whatever it does, and leaves nobody at its port.
@@ -181,17 +197,18 @@ fn serve(state: &State, stream: &TcpStream) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(seen) = request(&mut reader)? {
         let (at, seen) = {
-            let mut all = lock(&state.seen);
-            let before = all.iter().filter(|other| other.place() == seen.place()).count();
+            let mut book = lock(&state.book);
+            let times = book.times.entry(seen.place()).or_default();
+            let before = std::mem::replace(times, *times + 1);
             let seen = Seen { before, ..seen };
-            all.push(seen.clone());
-            (all.len() - 1, seen)
+            book.seen.push(seen.clone());
+            (book.seen.len() - 1, seen)
         };
         let reply = (state.script)(&seen);
         if let Reply::After(time, _) = reply
             && !stays(stream, time)?
         {
-            if let Some(seen) = lock(&state.seen).get_mut(at) {
+            if let Some(seen) = lock(&state.book).seen.get_mut(at) {
                 seen.gone = Some(barnabas::clock::now());
             }
             return Ok(());
@@ -204,16 +221,22 @@ fn serve(state: &State, stream: &TcpStream) -> io::Result<()> {
             Reply::With(status, header) => (*status, format!("{header}\r\n")),
             Reply::Endless => (500, String::new()),
             Reply::Raw(bytes) => {
-                if let Some(seen) = lock(&state.seen).get_mut(at) {
+                if let Some(seen) = lock(&state.book).seen.get_mut(at) {
                     seen.gone = Some(barnabas::clock::now());
                 }
                 return (&*stream).write_all(bytes);
             }
         };
-        // Before the other side can know.
-        if let Some(seen) = lock(&state.seen).get_mut(at) {
-            seen.ended = Some(barnabas::clock::now());
-            seen.status = status;
+        {
+            // Before the other side can know.
+            let mut book = lock(&state.book);
+            if let Some(seen) = book.seen.get_mut(at) {
+                seen.ended = Some(barnabas::clock::now());
+                seen.status = status;
+            }
+            if (200..300).contains(&status) {
+                book.done.insert(seen.place());
+            }
         }
         let length = if matches!(reply, Reply::Endless) {
             ""
@@ -258,20 +281,11 @@ fn request(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Seen>> {
         return Ok(None);
     }
     let began = barnabas::clock::now();
-    let mut headers = BTreeMap::new();
-    loop {
-        line.clear();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else {
-            break;
-        };
-        headers.insert(name.to_ascii_lowercase(), value.to_owned());
-    }
-    let header = |name: &str| headers.get(name).cloned().unwrap_or_default();
-    let mut body = vec![0; header("content-length").parse().unwrap_or(0)];
+    let mut head = String::with_capacity(512);
+    while reader.read_line(&mut head)? > 2 {}
+    let mut body = vec![0; header(&head, "content-length").parse().unwrap_or(0)];
     reader.read_exact(&mut body)?;
-    let place = header("barnabas-record");
-    let mut numbers = place.rsplit('/');
+    let mut numbers = header(&head, "barnabas-record").rsplit('/');
     let offset = numbers.next().and_then(|text| text.parse().ok());
     let partition = numbers.next().and_then(|text| text.parse().ok());
     Ok(Some(Seen {
@@ -280,14 +294,20 @@ fn request(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Seen>> {
         gone: None,
         partition: partition.unwrap_or(-1),
         offset: offset.unwrap_or(-1),
-        key: header("barnabas-key"),
+        key: header(&head, "barnabas-key").to_owned(),
         value: String::from_utf8_lossy(&body).into_owned(),
-        attempt: header("barnabas-attempt").parse().unwrap_or(0),
-        fence: header("barnabas-fence"),
-        headers,
+        attempt: header(&head, "barnabas-attempt").parse().unwrap_or(0),
+        fence: header(&head, "barnabas-fence").to_owned(),
         status: 0,
         before: 0,
+        head,
     }))
+}
+
+fn header<'a>(head: &'a str, name: &str) -> &'a str {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    let found = lines.find(|(other, _)| other.eq_ignore_ascii_case(name));
+    found.map_or("", |(_, value)| value)
 }
 
 /// Sees that of each key nothing began before what precedes it was answered for good, but for records in `dead`.

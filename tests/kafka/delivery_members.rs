@@ -11,25 +11,37 @@ use crate::delivery_support::{Case, numbered, places};
 use crate::member::LIMIT;
 use crate::support::{Kafka, loud, wait_for};
 
-/// Publishes events of other keys all the time, so that whether one is bad can be proven.
-fn with_traffic<T>(case: &Case<'_>, work: impl FnOnce() -> T) -> T {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut producer = crate::barnabas_bin::live(case.kafka, "produce", &case.topic, &["-K", ":"]);
-            let mut n = 0_usize;
-            while !stop.load(Ordering::SeqCst) {
-                producer.write(format!("other{}:{n}\n", n % 50).as_bytes());
-                n += 1;
-                thread::sleep(Duration::from_millis(5));
-            }
-            producer.close().success();
+/// How many of the attempts count at least and at most, by what the handler saw of others at the time: another key's success
+/// ended since the attempt before, and another one began after it and ended before the next.
+fn counted(seen: &[Seen], tried: &[&Seen]) -> (usize, usize) {
+    /// How much later the member may know than the handler.
+    const SLACK: Duration = Duration::from_millis(30);
+    let others: Vec<(Instant, Instant)> = seen
+        .iter()
+        .filter(|other| other.status == 204)
+        .filter_map(|other| Some((other.began, other.ended?)))
+        .collect();
+    let count = |slack: Duration, wide: Duration| {
+        let each = (0..tried.len()).filter(|at| {
+            let Some(ended) = tried[*at].ended else {
+                return false;
+            };
+            let before = at.checked_sub(1).and_then(|before| tried[before].ended);
+            let proven_before = before.is_none_or(|before| {
+                others
+                    .iter()
+                    .any(|(_, over)| *over > before + slack && *over < ended + wide)
+            });
+            // The last one was decided when the next would have been due; that is not seen.
+            let next = tried.get(at + 1).map(|next| next.began);
+            let proven_after = others.iter().any(|(began, over)| {
+                *began > ended + slack && next.is_none_or(|next| *over + slack < next + wide)
+            });
+            proven_before && proven_after
         });
-        // Also when the work panics: or the scope would wait for ever.
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        stop.store(true, Ordering::SeqCst);
-        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+        each.count()
+    };
+    (count(SLACK, Duration::ZERO), count(Duration::ZERO, SLACK))
 }
 
 fn of(http: &Http, key: &str) -> Vec<Seen> {
@@ -46,7 +58,7 @@ fn attempts_are_carried_over_when_the_owner_is_killed_twice() {
     });
     case.publish("poison:0\n");
     let flags = ["--retry", "9", "--backoff", "400ms..800ms"];
-    with_traffic(&case, || {
+    case.with_traffic(|| {
         let mut tried = 0;
         for _ in 0..2 {
             let member = case.posts(&http, &flags);
@@ -70,40 +82,39 @@ fn attempts_are_carried_over_when_the_owner_is_killed_twice() {
         });
         member.leaves();
     });
-    let tried: Vec<u32> = of(&http, "poison")
+    let seen = http.seen();
+    let tried: Vec<&Seen> = seen
         .iter()
-        .filter(|seen| seen.value == "0")
-        .map(|seen| seen.attempt)
+        .filter(|seen| seen.key == "poison" && seen.value == "0")
         .collect();
     let letters = case.letters();
     let letter = letters
         .iter()
         .find(|letter| letter.text("key") == "poison")
         .expect("it is there");
+    let numbers: Vec<u32> = tried.iter().map(|seen| seen.attempt).collect();
+    let (sure, possible) = counted(&seen, &tried);
     loud(&format!(
-        "9 counted attempts, the owner killed twice: the handler saw {tried:?}"
+        "9 counted attempts, the owner killed twice: {numbers:?}, of which {sure} to {possible} count"
     ));
-    let counted = letter.number("deliveries");
-    assert_eq!(
-        counted,
-        i64::from(*tried.last().expect("it was tried")),
-        "the last attempt is the letter's"
-    );
+    let last = *numbers.last().expect("it was tried");
+    assert_eq!(letter.number("deliveries"), i64::from(last), "its attempts");
     // An attempt that was not reported before the kill is made again under its number.
-    assert!((9..=14).contains(&counted), "{tried:?}");
     assert!(
-        tried
+        numbers
             .windows(2)
-            .all(|pair| pair[1] == pair[0] + 1 || pair[1] <= pair[0] && pair[1] + 2 >= pair[0]),
-        "{tried:?}"
+            .all(|pair| pair[1] <= pair[0] + 1 && pair[1] + 2 >= pair[0]),
+        "{numbers:?}"
     );
+    // At a kill the last one may be lost, and with it that it counted.
+    assert!(sure <= 9 + 4 && possible >= 9, "{sure} to {possible}");
     owners_in_turn(&http.seen());
     in_order(&http.seen(), &places(&letters));
 }
 
 #[test]
 fn members_killed_stopped_and_drained_under_load_lose_nothing_and_keep_the_order() {
-    const COUNT: usize = 6_000;
+    const COUNT: usize = 3_000;
     let Some(kafka) = Kafka::shared() else { return };
     let case = Case::new(kafka, "suffers", 6);
     // A tenth fails at first, so retries wait wherever something happens.
@@ -121,7 +132,7 @@ fn members_killed_stopped_and_drained_under_load_lose_nothing_and_keep_the_order
     let (killed, mut stopped) = (join(), join());
     let done = |count: usize| {
         wait_for(&format!("{count} are done"), LIMIT, || {
-            (http.done().len() >= count).then_some(())
+            (http.done_count() >= count).then_some(())
         })
     };
     done(COUNT / 10);
@@ -143,7 +154,7 @@ fn members_killed_stopped_and_drained_under_load_lose_nothing_and_keep_the_order
     stopped.leaves();
     last.leaves();
     let seen = http.seen();
-    assert_eq!(http.done().len(), COUNT);
+    assert_eq!(http.done_count(), COUNT);
     in_order(&seen, &BTreeSet::new());
     owners_in_turn(&seen);
     let again = |seen: &[Seen]| {
@@ -178,7 +189,7 @@ fn a_member_that_leaves_waits_for_what_is_in_hand_and_for_no_retry() {
     assert_eq!(http.done(), BTreeSet::from([(0, 0)]));
     assert_eq!(http.count(), 2, "{:?}", ended.said);
     let member = case.posts(&http, &flags);
-    wait_for("all is done", LIMIT, || (http.done().len() == 3).then_some(()));
+    wait_for("all is done", LIMIT, || (http.done_count() == 3).then_some(()));
     case.finished();
     member.leaves();
     let seen = http.seen();
@@ -217,8 +228,8 @@ fn a_member_whose_handler_does_not_end_in_time_gives_up_with_1_and_the_next_deli
     member.leaves();
     let slow: Vec<u32> = of(&http, "slow").iter().map(|seen| seen.attempt).collect();
     assert_eq!(slow, [1, 1], "what we ended ourselves is no attempt");
-    assert_eq!(of(&http, "slow")[1].headers["barnabas-redelivered"], "maybe");
-    assert_eq!(http.done().len(), 2);
+    assert_eq!(of(&http, "slow")[1].header("barnabas-redelivered"), "maybe");
+    assert_eq!(http.done_count(), 2);
 }
 
 #[test]
@@ -309,7 +320,7 @@ fn a_member_without_its_lease_starts_nothing_and_ends_what_runs() {
     assert!(gone.duration_since(killed) < Duration::from_millis(4_500));
     mended.store(true, Ordering::SeqCst);
     kafka.start(0);
-    wait_for("all is done", LIMIT, || (http.done().len() == 4).then_some(()));
+    wait_for("all is done", LIMIT, || (http.done_count() == 4).then_some(()));
     case.finished();
     member.leaves();
     let seen = http.seen();

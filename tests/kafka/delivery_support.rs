@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::barnabas_bin::{barnabas, produce};
+use crate::barnabas_bin::{barnabas, live, produce};
 use crate::delivery_handler::Http;
 use crate::group::group_name;
 use crate::member::{LIMIT, Member};
@@ -68,6 +72,27 @@ impl<'k> Case<'k> {
         format!("{}.dlq.{}", self.topic, self.group)
     }
 
+    /// Publishes events of other keys all the time, so that whether one is bad can be proven.
+    pub(crate) fn with_traffic<T>(&self, work: impl FnOnce() -> T) -> T {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut producer = live(self.kafka, "produce", &self.topic, &["-K", ":"]);
+                let mut n = 0_usize;
+                while !stop.load(Ordering::SeqCst) {
+                    producer.write(format!("other{}:{}\n", n % 50, 1_000_000 + n).as_bytes());
+                    n += 1;
+                    thread::sleep(Duration::from_millis(10));
+                }
+                producer.close().success();
+            });
+            // Also when the work panics: or the scope would wait for ever.
+            let done = catch_unwind(AssertUnwindSafe(work));
+            stop.store(true, Ordering::SeqCst);
+            done.unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    }
+
     /// Its open dead letters.
     pub(crate) fn letters(&self) -> Vec<Dead> {
         let bootstrap = self.kafka.bootstrap();
@@ -81,7 +106,12 @@ impl<'k> Case<'k> {
     #[track_caller]
     pub(crate) fn finished(&self) {
         wait_for("the group has finished all", LIMIT, || {
-            (self.described()["lag"].as_i64() == Some(0)).then_some(())
+            let finished = self.described()["lag"].as_i64() == Some(0);
+            if !finished {
+                // Each look is a process.
+                thread::sleep(Duration::from_millis(200));
+            }
+            finished.then_some(())
         });
     }
 
@@ -138,7 +168,7 @@ pub(crate) fn places(letters: &[Dead]) -> BTreeSet<(i32, i64)> {
 #[track_caller]
 pub(crate) fn all_done(http: &Http, count: usize) {
     wait_for(&format!("{count} records are done"), LIMIT, || {
-        let done = http.done().len();
+        let done = http.done_count();
         assert!(done <= count, "{done} of {count} are done");
         (done == count).then_some(())
     });
