@@ -37,6 +37,7 @@ use crate::fetch::fetcher::{Fetcher, Partitions};
 use crate::group::driver::{Event, Failure, Group};
 use crate::group::record::Token;
 use crate::handler::{Answer, Handler};
+use crate::progress::Progress;
 use crate::record::DecodeBuffer;
 use crate::shutdown::Interrupts;
 
@@ -86,6 +87,8 @@ struct Owned {
     id: PartitionId,
     token: Token,
     source: Source,
+    /// It is to be given back.
+    ending: bool,
 }
 
 /// A member at work.
@@ -107,6 +110,10 @@ pub struct Deliverer {
     looking: FuturesUnordered<Boxed<Looked>>,
     buffer: DecodeBuffer,
     last_tag: u64,
+    /// The driver's last event, if it was read already.
+    last: Option<Event>,
+    /// Partitions that have ended here and are given back with the one that shares their lanes.
+    ended: BTreeMap<PartitionId, (Token, Progress)>,
     /// When finished work is told to the driver; `None` if there is none.
     tell_at: Option<Instant>,
     notices: Vec<Notice>,
@@ -146,6 +153,8 @@ impl Deliverer {
             looking: FuturesUnordered::new(),
             buffer: DecodeBuffer::new(),
             last_tag: 0,
+            last: None,
+            ended: BTreeMap::new(),
             tell_at: None,
             notices: Vec::new(),
             ready: false,
@@ -168,7 +177,7 @@ impl Deliverer {
             self.notices.drain(..).for_each(&mut tell);
             let wake = self.wake();
             tokio::select! {
-                event = self.events.recv() => match event {
+                event = next_event(&mut self.last, &mut self.events) => match event {
                     Some(Event::Failed(failure)) => return Err(failure),
                     Some(Event::Left) | None => {
                         self.stop().await;
@@ -177,7 +186,11 @@ impl Deliverer {
                             cut_off: self.cut_off,
                         });
                     }
-                    Some(event) => self.event(event),
+                    Some(event) => {
+                        self.event(event);
+                        // A partition and the one with its replays are to be drained together.
+                        self.more_events();
+                    }
                 },
                 Some(event) = self.fetcher.next() => self.fetched(event).await,
                 Some(answered) = self.running.next(), if !self.running.is_empty() => self.answered(answered),
@@ -211,6 +224,11 @@ impl Deliverer {
             self.abort_all();
         }
         self.retry_sources().await;
+        if let Some(rate) = self.settings.max_rate {
+            let members = u32::try_from(self.group.living()).unwrap_or(u32::MAX);
+            self.core
+                .set_rate(Some(f64::from(rate.get()) / f64::from(members)));
+        }
         self.core.poll(now(), may_start);
         loop {
             let actions = self.core.take_actions();
@@ -232,6 +250,16 @@ impl Deliverer {
         let soonest = soonest.map(|millis| clock::now() + Duration::from_millis(millis));
         let retries = self.owned.values().filter_map(|owned| owned.source.retry);
         soonest.into_iter().chain(retries).min()
+    }
+
+    fn more_events(&mut self) {
+        while !matches!(self.last, Some(Event::Left | Event::Failed(_))) {
+            match self.events.try_recv() {
+                Ok(event @ (Event::Left | Event::Failed(_))) => self.last = Some(event),
+                Ok(event) => self.event(event),
+                Err(_) => return,
+            }
+        }
     }
 
     fn event(&mut self, event: Event) {
@@ -256,6 +284,7 @@ impl Deliverer {
                         id: partition,
                         token,
                         source: Source::default(),
+                        ending: false,
                     },
                 );
             }
@@ -263,21 +292,22 @@ impl Deliverer {
                 self.with(&partition, token, |core, claim| core.pause(claim, true))
             }
             Event::Unpause { partition, token } => {
-                self.with(&partition, token, |core, claim| {
-                    core.pause(claim, false);
-                    // Whoever lets it go on has seen to what was rejected.
-                    core.resume();
-                });
+                self.with(&partition, token, |core, claim| core.pause(claim, false));
+                // Which is also how an operator says that rejections are meant.
+                self.core.resume();
             }
             Event::Skip {
                 partition,
                 token,
                 offset,
             } => {
-                self.with(&partition, token, |core, claim| core.skip(claim, offset));
+                self.with(&partition, token, |core, claim| core.skip(now(), claim, offset));
                 self.note_work();
             }
-            Event::Drain { partition, token } => self.with(&partition, token, Core::drain),
+            Event::Drain { partition, token } => {
+                self.with(&partition, token, Core::drain);
+                self.note_ending(&partition, token);
+            }
             Event::Cancel { partition, token } => {
                 let letters = if self.group.lease().may_start() {
                     LETTERS_MS
@@ -286,6 +316,7 @@ impl Deliverer {
                 };
                 let until = now().mono + letters;
                 self.with(&partition, token, |core, claim| core.cancel(claim, until));
+                self.note_ending(&partition, token);
             }
             Event::Ready { owned, total } => {
                 if !std::mem::replace(&mut self.ready, true) {
@@ -326,7 +357,10 @@ impl Deliverer {
             Action::Breaker { open } => self.notices.push(Notice::Breaker { open }),
             Action::FuseBlown => self.notices.push(Notice::FuseBlown),
             Action::Ended { claim, progress } => {
-                let Some(Owned { id, token, source }) = self.owned.remove(&claim) else {
+                let Some(Owned {
+                    id, token, source, ..
+                }) = self.owned.remove(&claim)
+                else {
                     return;
                 };
                 if self.claims.get(&id) == Some(&claim) {
@@ -335,9 +369,38 @@ impl Deliverer {
                         self.partitions.remove(id.clone()).await;
                     }
                 }
-                self.group.progress(id.clone(), token, progress).await;
-                self.group.ended(id, token).await;
+                self.give_back(id, token, progress).await;
             }
+        }
+    }
+
+    fn note_ending(&mut self, id: &PartitionId, token: Token) {
+        if let Some(claim) = self.claims.get(id)
+            && let Some(owned) = self.owned.get_mut(claim)
+            && owned.token == token
+        {
+            owned.ending = true;
+        }
+    }
+
+    /// Gives a partition back, together with the one that shares its lanes if that one ends as well: whoever gets the
+    /// one must not meet a handler of the other's.
+    async fn give_back(&mut self, id: PartitionId, token: Token, progress: Progress) {
+        let other = self.letters.partner(&id);
+        let waits = self
+            .claims
+            .get(&other)
+            .and_then(|claim| self.owned.get(claim))
+            .is_some_and(|owned| owned.ending);
+        if waits {
+            self.ended.insert(id, (token, progress));
+            return;
+        }
+        let with_it = self.ended.remove_entry(&other);
+        let both = with_it.map(|(id, (token, progress))| (id, token, progress));
+        for (id, token, progress) in both.into_iter().chain([(id, token, progress)]) {
+            self.group.progress(id.clone(), token, progress).await;
+            self.group.ended(id, token).await;
         }
     }
 
@@ -449,16 +512,16 @@ impl Deliverer {
         let Some(owned) = self.owned.get(&claim) else {
             return;
         };
-        let (cluster, id, read_committed) = (
-            self.cluster.clone(),
-            owned.id.clone(),
+        let (cluster, id) = (self.cluster.clone(), owned.id.clone());
+        let how = (
             self.settings.read_committed,
+            self.letters.source_of(&id).is_some(),
         );
         self.looking.push(Box::pin(async move {
             if not_before.is_some() {
                 clock::sleep_until(not_before).await;
             }
-            Looked::Ids(claim, to, looking::ids(&cluster, &id, from, read_committed).await)
+            Looked::Ids(claim, to, looking::ids(&cluster, &id, from, how).await)
         }));
     }
 
@@ -491,6 +554,13 @@ impl Deliverer {
             .values()
             .filter(|owned| owned.source.retry.is_some())
             .count()
+    }
+}
+
+async fn next_event(last: &mut Option<Event>, events: &mut mpsc::Receiver<Event>) -> Option<Event> {
+    match last.take() {
+        Some(event) => Some(event),
+        None => events.recv().await,
     }
 }
 

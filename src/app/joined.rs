@@ -163,6 +163,11 @@ impl Joined {
     }
 
     fn left(&self) -> Ending {
+        // The driver does not wait for ever for what cannot be stopped.
+        let held = self.owned.values().filter(|owned| owned.at_work > 0).count();
+        if held > 0 {
+            return Ending::GaveUp { held };
+        }
         let unread = self.owned.values().filter(|owned| owned.retry.is_some());
         Ending::Left {
             unread: unread.count(),

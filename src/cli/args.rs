@@ -65,7 +65,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Produce(ProduceArgs),
-    Consume(ConsumeArgs),
+    Consume(Box<ConsumeArgs>),
     Topics(TopicsArgs),
     Groups(GroupsArgs),
     Dlq(DlqArgs),

@@ -169,15 +169,18 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// Bytes that are borrowed or were made.
+pub type Part<'a> = Cow<'a, [u8]>;
+
 /// A record to be written: what it borrows, and headers that were made for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Envelope<'a> {
     /// The key.
-    pub key: Option<Cow<'a, [u8]>>,
+    pub key: Option<Part<'a>>,
     /// The value.
-    pub value: Option<Cow<'a, [u8]>>,
+    pub value: Option<Part<'a>>,
     /// Names and values.
-    pub headers: Vec<(Cow<'a, [u8]>, Option<Cow<'a, [u8]>>)>,
+    pub headers: Vec<(Part<'a>, Option<Part<'a>>)>,
 }
 
 impl<'a> Envelope<'a> {
@@ -270,7 +273,7 @@ pub fn seal<'a>(failed: &Failed<'a>, families: Families, shape: Shape) -> Envelo
     letter
 }
 
-fn bytes_of((name, value): &(Cow<'_, [u8]>, Option<Cow<'_, [u8]>>)) -> usize {
+fn bytes_of((name, value): &(Part<'_>, Option<Part<'_>>)) -> usize {
     name.len() + value.as_ref().map_or(0, |value| value.len())
 }
 

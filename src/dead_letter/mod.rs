@@ -21,6 +21,8 @@ pub mod read;
 pub mod redrive;
 pub mod replay;
 pub mod resolution;
+#[cfg(test)]
+mod tests;
 pub mod topics;
 pub mod writer;
 
@@ -67,30 +69,4 @@ pub fn is_of_group(name: &str, group: &str) -> bool {
 fn split<'a>(name: &'a str, separator: &str) -> Option<(&'a str, &'a str)> {
     name.rsplit_once(separator)
         .filter(|(topic, group)| !topic.is_empty() && !group.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn topic_and_group_are_found_in_the_name() {
-        assert_eq!(split_dead("orders.dlq.billing"), Some(("orders", "billing")));
-        assert_eq!(split_replay("a.b.replay.c.d"), Some(("a.b", "c.d")));
-        assert_eq!(
-            split_dead(&dead_topic(&dead_topic("orders", "billing"), "mail")),
-            Some(("orders.dlq.billing", "mail"))
-        );
-        for other in ["orders", ".dlq.billing", "orders.dlq.", "orders-dlq-billing"] {
-            assert_eq!(split_dead(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_group_never_consumes_its_own_topics_by_a_pattern() {
-        assert!(is_of_group(&dead_topic("orders", "g"), "g"));
-        assert!(is_of_group(&replay_topic("orders", "g"), "g"));
-        assert!(!is_of_group(&dead_topic("orders", "g"), "h"));
-        assert!(!is_of_group("orders", "g"));
-    }
 }

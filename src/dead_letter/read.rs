@@ -39,6 +39,14 @@ pub enum ReadError {
     /// It ends in the middle of it.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// Nothing came any more.
+    #[error("topic {topic} cannot be read on: no answer of the brokers within {within:?}")]
+    Silent {
+        /// The topic.
+        topic: String,
+        /// How long it was waited for.
+        within: Duration,
+    },
 }
 
 impl ReadError {
@@ -48,6 +56,7 @@ impl ReadError {
         match self {
             Self::Broker(error) | Self::Fetch(FetchError::Broker(error)) => error.is_unreachable(),
             Self::Fetch(_) => false,
+            Self::Silent { .. } => true,
         }
     }
 }
@@ -197,10 +206,19 @@ pub async fn records(
 ) -> Result<BTreeMap<Place, Stored>, ReadError> {
     let topic: Arc<str> = Arc::from(topic);
     let mut found = BTreeMap::new();
+    let bounds = bounds_of(cluster, &topic, wanted).await?;
     // One range of a partition at a time: a fetcher has one cursor for each.
     let mut rounds: Vec<Vec<(i32, Range<i64>)>> = Vec::new();
     let mut next_round: BTreeMap<i32, usize> = BTreeMap::new();
     for (partition, range) in near(wanted) {
+        // Waiting for what is not there yet might never end.
+        let Some((start, end)) = bounds.get(&partition) else {
+            continue;
+        };
+        let range = range.start.max(*start)..range.end.min(*end);
+        if range.is_empty() {
+            continue;
+        }
         let round = next_round.entry(partition).or_default();
         if rounds.len() <= *round {
             rounds.resize_with(*round + 1, Vec::new);
@@ -217,6 +235,31 @@ pub async fn records(
         .await?;
     }
     Ok(found)
+}
+
+/// Where the partitions of these places begin and end; those that are not there are left out.
+async fn bounds_of(
+    cluster: &Cluster,
+    topic: &Arc<str>,
+    places: &BTreeSet<Place>,
+) -> Result<BTreeMap<i32, (i64, i64)>, ReadError> {
+    let numbers: BTreeSet<i32> = places.iter().map(|place| place.partition).collect();
+    let view = cluster.refresh(Some(&[&**topic])).await?;
+    let count = view
+        .topics
+        .get(&**topic)
+        .map_or(0, |topic| topic.partitions.len());
+    let partitions: Vec<PartitionId> = numbers
+        .into_iter()
+        .filter(|number| usize::try_from(*number).is_ok_and(|number| number < count))
+        .map(|number| (Arc::clone(topic), number))
+        .collect();
+    let found = offsets::bounds(cluster, &partitions, true).await?;
+    let mut bounds = BTreeMap::new();
+    for ((_, partition), found) in partitions.iter().zip(found) {
+        bounds.insert(*partition, found?);
+    }
+    Ok(bounds)
 }
 
 /// Ranges of offsets in which all these places are.
@@ -262,7 +305,18 @@ async fn scan(
     let mut fetcher = Fetcher::start(cluster.clone(), cursors, limits, true);
     let mut buffer = DecodeBuffer::new();
     let mut unreadable = Vec::new();
-    while let Some(event) = fetcher.next().await {
+    let within = cluster.settings().request_timeout;
+    loop {
+        let silent = |_| ReadError::Silent {
+            topic: topic.to_string(),
+            within,
+        };
+        let Some(event) = tokio::time::timeout(within, fetcher.next())
+            .await
+            .map_err(silent)?
+        else {
+            break;
+        };
         let parts = match event {
             Event::Fetched(parts) => parts,
             Event::Failed { error, .. } => return Err(error.into()),

@@ -194,7 +194,7 @@ pub async fn ensure(
         }
     };
     let mut partitions = count(&topic);
-    if of == Use::Replay && partitions < source.partitions {
+    if create && of == Use::Replay && partitions < source.partitions {
         grow(cluster, &name, source.partitions).await?;
         partitions = source.partitions;
     }

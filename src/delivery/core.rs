@@ -4,11 +4,14 @@
 //! every record, outcome and acknowledgement, then polls once for all of them.
 
 mod arrival;
+mod bodies;
 mod ending;
 mod expiry;
 mod finish;
 mod outcome;
 mod ready;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

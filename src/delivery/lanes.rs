@@ -84,6 +84,8 @@ pub struct Entry<B> {
     pub tries: Tries,
     /// Not before this: milliseconds of the monotonic clock.
     pub due: u64,
+    /// Its last attempt was lost and may still run until then: milliseconds of the monotonic clock.
+    pub lost_until: u64,
     /// It is in the list of those that become due.
     pub timed: bool,
     /// It is to go to the dead letters.
@@ -116,6 +118,7 @@ impl<B> Entry<B> {
             stage: Stage::Waiting,
             tries: Tries::default(),
             due: 0,
+            lost_until: 0,
             timed: false,
             dead: None,
             unwritten: 0,

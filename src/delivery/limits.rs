@@ -197,6 +197,14 @@ pub struct Share {
     reloaded: u64,
 }
 
+impl Share {
+    /// Whether none of the bodies that came are its own.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.used == 0
+    }
+}
+
 impl Buffer {
     /// Of `max` bytes.
     #[must_use]

@@ -20,9 +20,9 @@ pub struct Tries {
     pub counted: u32,
     /// When the first failed: milliseconds since the epoch.
     pub first_failed: Option<i64>,
-    /// Failures under this owner that were the handler's.
+    /// Failures under this owner that were the handler's, with the breaker closed.
     failures: u32,
-    /// Those of them with the breaker closed and no other lane newly failing.
+    /// Those of them with no other lane newly failing.
     quiet: u32,
     /// Those of them with another lane's success since the failure before.
     quiet_after: u32,
@@ -115,7 +115,7 @@ impl Tries {
         if failure.hold {
             return;
         }
-        self.failures = self.failures.saturating_add(1);
+        self.failures = self.failures.saturating_add(u32::from(failure.closed));
         let quiet = failure.closed && !failure.others;
         if quiet {
             self.quiet = self.quiet.saturating_add(1);
@@ -150,8 +150,9 @@ impl Tries {
         });
         let tight = due.tight && rules.has(Rule::Tight);
         let full = due.full && rules.has(Rule::Full) && self.quiet >= retries;
-        // The first failure's time may be another clock's: without as many failures seen here it tells nothing.
-        if rules.has(Rule::GiveUp) && self.failures >= retries {
+        // The first failure's time may be another clock's, and for how long the breaker was open under former owners is
+        // not known: without as many failures seen here, with a closed one, it tells nothing.
+        if rules.has(Rule::GiveUp) && self.failures >= retries && !due.open {
             if waited >= settings.unproven.max(settings.hold_for) {
                 return Verdict::Dead { given_up: true };
             }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::record::{MemberId, PartitionId};
 use super::state::{MemberInfo, PartitionState, State};
+use crate::dead_letter::split_replay;
 
 /// The whole target: each partition of the state with the member that should own it. `None`: nobody subscribes to its
 /// topic, or it is held back for the member with an instance name that is `away`, within its grace.
@@ -34,7 +35,25 @@ pub fn plan(state: &State, away: &BTreeSet<String>) -> BTreeMap<PartitionId, Opt
             plan.insert(partition.clone(), member.map(|member| members[member].0.clone()));
         }
     }
+    for partition in state.partitions.keys() {
+        if let Some(source) = followed(state, partition) {
+            let member: Option<MemberId> = plan.get(&source).cloned().flatten();
+            let knows = |member: &MemberId| {
+                let info = state.members.get(member);
+                info.is_some_and(|info| info.topics.contains(&partition.0))
+            };
+            plan.insert(partition.clone(), member.filter(knows));
+        }
+    }
     plan
+}
+
+/// The partition that this one follows, wherever it goes: a partition of replays feeds its source partition's handlers,
+/// and never runs beside a newer event of its key.
+fn followed(state: &State, partition: &PartitionId) -> Option<PartitionId> {
+    let (source, _) = split_replay(&partition.0)?;
+    let source = (Arc::from(source), partition.1);
+    state.partitions.contains_key(&source).then_some(source)
 }
 
 /// What of the plan differs from the present target.
@@ -110,6 +129,9 @@ fn topics<'a>(
 ) -> Vec<Topic<'a>> {
     let mut by_topic: BTreeMap<&Arc<str>, Vec<(&PartitionId, &PartitionState)>> = BTreeMap::new();
     for (partition, now) in &state.partitions {
+        if followed(state, partition).is_some() {
+            continue;
+        }
         by_topic.entry(&partition.0).or_default().push((partition, now));
     }
     let mut subscribers: Vec<Vec<Number>> = vec![Vec::new(); by_topic.len()];

@@ -11,7 +11,7 @@ mod topics;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, mpsc};
 
@@ -181,9 +181,16 @@ pub struct Group {
     told: mpsc::Sender<Told>,
     leave: Arc<Notify>,
     lease: Lease,
+    living: Arc<AtomicUsize>,
 }
 
 impl Group {
+    /// How many members the group has, as far as this one has read; at least one.
+    #[must_use]
+    pub fn living(&self) -> usize {
+        self.living.load(Ordering::Relaxed).max(1)
+    }
+
     /// To be asked before anything is begun.
     #[must_use]
     pub fn lease(&self) -> Lease {
@@ -254,8 +261,10 @@ pub async fn start(
         told: tell,
         leave: Arc::clone(&leave),
         lease: lease.clone(),
+        living: Arc::default(),
     };
-    let task = task::Task::new(cluster, settings, log, topics, lease);
+    let living = Arc::clone(&group.living);
+    let task = task::Task::new(cluster, settings, log, topics, (lease, living));
     tokio::spawn(task.run(tail, told, leave, send));
     Ok((group, events))
 }

@@ -23,7 +23,7 @@ use crate::broker::admin::{NewTopic, create_topics, find_topics, is_there_alread
 use crate::broker::admin_configs::describe_configs;
 use crate::broker::cluster::{Cluster, Lane, Node};
 use crate::broker::error::{Error, Retry};
-use crate::broker::metadata::Topic;
+use crate::broker::metadata::{Topic, View};
 use crate::broker::produce::{self, Outgoing, Sent};
 use crate::broker::{offsets, records};
 use crate::clock;
@@ -93,35 +93,27 @@ impl Log {
             false => find_topics(cluster, &[topic.as_str()]).await,
         }
         .map_err(named(Right::Describe))?;
-        let missing = |topic: Option<&Topic>| {
-            let error = |topic: &Topic| topic.error.map(|code| refused("finding the log", code));
-            topic.is_none_or(|topic| error(topic).is_some_and(|error| error.is_unknown_topic()))
+        let missing = || LogError::Missing {
+            group: group.to_owned(),
+            topic: topic.clone(),
         };
-        if missing(view.topics.get(&topic)) {
-            if !create {
-                return Err(LogError::Missing {
-                    group: group.to_owned(),
-                    topic,
-                });
+        let error = |topic: &Topic| topic.error.map(|code| refused("finding the log", code));
+        let found = view.topics.get(&topic).map(error);
+        match found {
+            // Brokers that were not asked yet may not know of it for a moment: what was seen last counts.
+            None => view = made(cluster, &topic, &view, create, missing).await?,
+            Some(Some(error)) if error.is_unknown_topic() => {
+                view = made(cluster, &topic, &view, create, missing).await?;
             }
-            make(cluster, &topic, view.brokers.len()).await?;
-            view = cluster
-                .refresh(Some(&[topic.as_str()]))
-                .await
-                .map_err(named(Right::Describe))?;
+            Some(Some(error)) if error.retry() == Retry::No => {
+                return Err(LogError::of(error, Right::Describe, &topic));
+            }
+            Some(Some(_)) => view = led(cluster, &topic).await?,
+            Some(None) => {}
         }
-        let Some(found) = view.topics.get(&topic) else {
-            return Err(LogError::Missing {
-                group: group.to_owned(),
-                topic,
-            });
-        };
-        if let Some(code) = found.error.filter(|code| !is_passing(*code)) {
-            return Err(LogError::of(
-                refused("finding the log", code),
-                Right::Describe,
-                &topic,
-            ));
+        let found = view.topics.get(&topic).ok_or_else(missing)?;
+        if let Some(error) = error(found) {
+            return Err(LogError::of(error, Right::Describe, &topic));
         }
         let mut log = Self {
             cluster: cluster.clone(),
@@ -300,8 +292,18 @@ async fn bounds(cluster: &Cluster, topic: &Arc<str>) -> Result<(i64, i64), Error
     bounds.pop().unwrap_or(Err(Error::Closed))
 }
 
-async fn make(cluster: &Cluster, topic: &str, brokers: usize) -> Result<(), LogError> {
-    let (replication, configs) = settings::of_a_new_log(brokers);
+/// The metadata of a log that was just made, if it may be.
+async fn made(
+    cluster: &Cluster,
+    topic: &str,
+    view: &View,
+    create: bool,
+    missing: impl FnOnce() -> LogError,
+) -> Result<View, LogError> {
+    if !create {
+        return Err(missing());
+    }
+    let (replication, configs) = settings::of_a_new_log(view.brokers.len());
     let new = NewTopic {
         name: topic.to_owned(),
         partitions: Some(1),
@@ -315,9 +317,15 @@ async fn make(cluster: &Cluster, topic: &str, brokers: usize) -> Result<(), LogE
         Err(error) if is_there_already(&error) => {}
         Err(error) => return Err(LogError::of(error, Right::Create, topic)),
     }
+    led(cluster, topic).await
+}
+
+/// The metadata of a topic that has a leader, which is waited for.
+async fn led(cluster: &Cluster, topic: &str) -> Result<View, LogError> {
     wait_until_led(cluster, &[(topic, 1)])
         .await
-        .map_err(|error| LogError::of(error, Right::Describe, topic))
+        .map_err(|error| LogError::of(error, Right::Describe, topic))?;
+    Ok(cluster.view())
 }
 
 fn batch(payload: &[u8], timestamp: i64) -> Result<Bytes, Error> {
@@ -339,11 +347,6 @@ fn refused(what: &str, code: crate::broker::error::ResponseError) -> Error {
         code,
         message: None,
     }
-}
-
-/// Whether a topic's error says no more than that it has no leader at the moment.
-fn is_passing(code: crate::broker::error::ResponseError) -> bool {
-    crate::broker::error::retry_code(code) != Retry::No
 }
 
 #[cfg(test)]

@@ -372,11 +372,12 @@ impl Member {
         wake.max(now.mono)
     }
 
-    /// What metadata says of the subscribed topics: all of them, each time. Nothing is joined before the first time;
-    /// later it brings new partitions, new topics of a pattern, and topics that were made anew.
+    /// What metadata says of the subscribed topics: all of them, each time that it was asked for, even if nothing is
+    /// new. Nothing is joined before the first time; later it brings new partitions, new topics of a pattern, and topics
+    /// that were made anew.
     pub fn topics_seen(&mut self, topics: Topics) {
         self.wanted = Some(topics);
-        self.deciding.look_at_topics();
+        self.deciding.topics_seen(self.now.mono);
     }
 
     /// The answer to [`Action::FindPosition`]: the first offset to be processed, and the leader epoch of the record

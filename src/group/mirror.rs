@@ -246,7 +246,12 @@ impl Mirror {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::group::record::{Entry, Position, Record, Report, SPEAKS, TopicInfo};
+    use crate::group::rules::Rules;
+    use crate::progress::Progress;
 
     #[test]
     fn a_marker_is_read_as_it_was_written() {
@@ -278,6 +283,135 @@ mod tests {
             code,
             message: None,
         }
+    }
+
+    fn id(partition: i32) -> PartitionId {
+        (Arc::from("t"), partition)
+    }
+
+    fn member(bits: u64) -> MemberId {
+        MemberId::random(bits)
+    }
+
+    /// Member 1 owns partitions 0 and 1 of topic t, which begin at 10; member 2 has come and owns nothing.
+    fn state() -> State {
+        let topics = BTreeMap::from([(
+            Arc::from("t"),
+            TopicInfo {
+                id: [1; 16],
+                partitions: 2,
+            },
+        )]);
+        let join = |bits: u64, read| Record::Join {
+            member: member(bits),
+            instance: None,
+            host: String::new(),
+            topics: topics.clone(),
+            session_ms: 10_000,
+            speaks: SPEAKS,
+            read,
+        };
+        let mut state = State::default();
+        let found = Record::Found {
+            floor: 1_000,
+            level: SPEAKS,
+        };
+        apply(&mut state, 0, &found);
+        apply(&mut state, 1, &join(1, 1));
+        assign(&mut state, 2, [(0, 1), (1, 1)]);
+        apply(&mut state, 3, &join(2, 3));
+        for partition in 0..2 {
+            report(&mut state, 4 + i64::from(partition), partition, 10);
+        }
+        state
+    }
+
+    fn apply(state: &mut State, offset: i64, record: &Record) {
+        let applied = state.apply(Rules::all(), Position::new(0, offset), record);
+        assert!(applied.held, "{record:?}: {:?}", applied.void);
+    }
+
+    fn assign(state: &mut State, offset: i64, targets: [(i32, u64); 2]) {
+        let changes = targets
+            .into_iter()
+            .map(|(partition, bits)| (id(partition), Some(member(bits))));
+        let assign = Record::Assign {
+            by: member(1),
+            basis: state.version,
+            changes: changes.collect(),
+        };
+        apply(state, offset, &assign);
+    }
+
+    fn report(state: &mut State, offset: i64, partition: i32, next: i64) {
+        let entry = Entry {
+            partition: id(partition),
+            token: state.partitions[&id(partition)].token.unwrap(),
+            progress: Progress::at(next, 0),
+            gap: None,
+        };
+        let report = Report {
+            member: member(1),
+            n: offset.unsigned_abs(),
+            entries: vec![entry],
+            released: Vec::new(),
+            mark: None,
+        };
+        apply(state, offset, &Record::Report(report));
+    }
+
+    fn offsets(commits: &BTreeMap<PartitionId, Committed>) -> Vec<(i32, i64)> {
+        let offset = |((_, partition), committed): (&PartitionId, &Committed)| (*partition, committed.offset);
+        commits.iter().map(offset).collect()
+    }
+
+    fn all_well(commits: &BTreeMap<PartitionId, Committed>) -> BTreeMap<PartitionId, Result<(), Error>> {
+        commits.keys().map(|id| (id.clone(), Ok(()))).collect()
+    }
+
+    #[test]
+    fn what_changed_is_committed_at_the_pace_and_all_of_it_once_a_day() {
+        let (mut state, mut mirror, me) = (state(), Mirror::new("log".to_owned(), 0), member(1));
+        let first = mirror.due(0, &state, &me);
+        assert_eq!(offsets(&first), [(0, 10), (1, 10)]);
+        assert!(mirror.is_busy() && mirror.next_wake().is_none());
+        assert_eq!(mirror.committed(5, Ok(all_well(&first))), None);
+        report(&mut state, 6, 1, 20);
+        mirror.touch();
+        assert!(mirror.due(PACE - 1, &state, &me).is_empty());
+        let second = mirror.due(PACE, &state, &me);
+        assert_eq!(offsets(&second), [(1, 20)]);
+        mirror.committed(PACE, Ok(all_well(&second)));
+        assert_eq!(mirror.next_wake(), Some(RENEWAL));
+        assert_eq!(offsets(&mirror.due(RENEWAL, &state, &me)), [(0, 10), (1, 20)]);
+    }
+
+    #[test]
+    fn a_commit_that_failed_is_made_again() {
+        let (state, mut mirror, me) = (state(), Mirror::new("log".to_owned(), 0), member(1));
+        mirror.due(0, &state, &me);
+        mirror.committed(0, Err(refused(ResponseError::CoordinatorNotAvailable)));
+        assert!(mirror.due(RETRY - 1, &state, &me).is_empty());
+        assert_eq!(offsets(&mirror.due(RETRY, &state, &me)), [(0, 10), (1, 10)]);
+    }
+
+    #[test]
+    fn what_this_member_did_last_is_told_and_what_others_own_is_theirs_to_tell() {
+        let (mut state, mut mirror, me) = (state(), Mirror::new("log".to_owned(), 0), member(1));
+        let first = mirror.due(0, &state, &me);
+        mirror.committed(0, Ok(all_well(&first)));
+        assign(&mut state, 6, [(0, 1), (1, 2)]);
+        report(&mut state, 7, 0, 30);
+        let leave = Report {
+            member: member(1),
+            n: 8,
+            entries: Vec::new(),
+            released: Vec::new(),
+            mark: None,
+        };
+        apply(&mut state, 8, &Record::Leave(leave));
+        assert_eq!(state.partitions[&id(1)].owner, Some(member(2)));
+        assert_eq!(offsets(&mirror.last(&state, &me)), [(0, 30)]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, USER_AGENT};
@@ -163,21 +164,27 @@ impl Http {
     /// Posts one event. Cancelling, or dropping the future, closes the connection.
     pub async fn run(self, delivery: Delivery, cancel: impl Future<Output = ()> + Send) -> Answer {
         let inner = &*self.0;
-        let prepared = match inner.prepare(&delivery) {
-            Ok(prepared) => prepared,
+        let request = match inner.request(&delivery) {
+            Ok(request) => request,
             Err(why) => return Answer::without(Outcome::Reject, why),
         };
+        let connected = AtomicBool::new(false);
         let exchange = async {
             match inner.settings.on_timeout {
-                OnTimeout::Wait => inner.exchange(prepared).await,
+                OnTimeout::Wait => inner.exchange(&delivery, request, &connected).await,
                 OnTimeout::Lost => {
-                    let limited = tokio::time::timeout(delivery.deadline, inner.exchange(prepared));
+                    let limited = tokio::time::timeout(
+                        delivery.deadline,
+                        inner.exchange(&delivery, request, &connected),
+                    );
                     limited.await.unwrap_or_else(|_| {
                         let limit = delivery.deadline.as_secs_f64();
-                        Answer::without(
-                            Outcome::Lost { reaped: false },
-                            format!("no whole answer within {limit} s"),
-                        )
+                        if connected.load(Ordering::Relaxed) {
+                            let why = format!("no whole answer within {limit} s");
+                            Answer::without(Outcome::Lost { reaped: false }, why)
+                        } else {
+                            Answer::without(Outcome::Hold, format!("no connection within {limit} s"))
+                        }
                     })
                 }
             }
@@ -200,25 +207,9 @@ impl Http {
     }
 }
 
-/// A request that can be made twice.
-struct Prepared {
-    uri: Uri,
-    headers: HeaderMap,
-    data: Data,
-}
-
-impl Prepared {
-    fn request(uri: Uri, headers: HeaderMap, data: Data) -> Request<Data> {
-        let mut request = Request::new(data);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        request
-    }
-}
-
 impl Inner {
-    fn prepare(&self, delivery: &Delivery) -> Result<Prepared, String> {
+    /// The request for an event, or why there can be none.
+    fn request(&self, delivery: &Delivery) -> Result<Request<Data>, String> {
         let event: Event = delivery.event().map_err(|error| error.to_string())?;
         let path = self
             .settings
@@ -240,37 +231,41 @@ impl Inner {
         // Also where there is no data: some servers wait for a body otherwise.
         let len = event.data.as_ref().map_or(0, bytes::Bytes::len);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
-        Ok(Prepared {
-            uri,
-            headers,
-            data: Data(event.data),
-        })
+        let mut request = Request::new(Data(event.data));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
     }
 
-    async fn exchange(&self, prepared: Prepared) -> Answer {
-        let Prepared { uri, headers, data } = prepared;
+    /// `connected` becomes true when the request is on its way.
+    async fn exchange(&self, delivery: &Delivery, request: Request<Data>, connected: &AtomicBool) -> Answer {
         let began = clock::now();
-        if let Some(mut link) = self.pool.take(began).await {
-            let again = (uri.clone(), headers.clone(), Data(data.0.clone()));
-            match link.exchange(Prepared::request(uri, headers, data)).await {
-                // It was closed while it was idle, and our request met that: repeated once, which is nobody's failure.
-                Err(Broken { answered: false, .. }) if began.elapsed() < STALE => {
-                    drop(link);
-                    return self.first(again.0, again.1, again.2).await;
+        let Some(mut link) = self.pool.take(began).await else {
+            return self.first(request, connected).await;
+        };
+        connected.store(true, Ordering::Relaxed);
+        match link.exchange(request).await {
+            // It was closed while it was idle, and our request met that: repeated once, which is nobody's failure.
+            Err(Broken { answered: false, .. }) if began.elapsed() < STALE => {
+                drop(link);
+                match self.request(delivery) {
+                    Ok(request) => self.first(request, connected).await,
+                    Err(why) => Answer::without(Outcome::Reject, why),
                 }
-                other => return self.answer(link, other),
             }
+            other => self.answer(link, other),
         }
-        self.first(uri, headers, data).await
     }
 
     /// On a new connection.
-    async fn first(&self, uri: Uri, headers: HeaderMap, data: Data) -> Answer {
+    async fn first(&self, request: Request<Data>, connected: &AtomicBool) -> Answer {
         let mut link = match connect::connect(&self.settings.target.endpoint, self.tls.as_ref()).await {
             Ok(link) => Box::new(link),
             Err(error) => return Answer::without(Outcome::Hold, error.to_string()),
         };
-        let result = link.exchange(Prepared::request(uri, headers, data)).await;
+        connected.store(true, Ordering::Relaxed);
+        let result = link.exchange(request).await;
         self.answer(link, result)
     }
 
@@ -334,12 +329,10 @@ impl Inner {
         };
         let link = connect::connect(&ready.endpoint, self.tls.as_ref()).await;
         let mut link = link.map_err(|error| error.to_string())?;
-        let mut headers = HeaderMap::new();
-        let host = HeaderValue::from_str(&ready.authority).map_err(|error| error.to_string())?;
-        headers.insert(HOST, host);
-        let uri = Uri::try_from(ready.fixed_path()).map_err(|error| error.to_string())?;
-        let mut request = Prepared::request(uri, headers, Data(None));
-        *request.method_mut() = Method::GET;
+        let request = Request::get(ready.fixed_path())
+            .header(HOST, &ready.authority)
+            .body(Data(None))
+            .map_err(|error| error.to_string())?;
         match tokio::time::timeout(READY_LIMIT, link.exchange(request)).await {
             Err(_) => Err(format!(
                 "--ready-url did not answer within {} s",

@@ -3,11 +3,12 @@
 //! A run of a handler is a future: it ends with an [`Answer`], whatever happens. It never waits longer than the delivery's
 //! deadline (unless told to, [`http::OnTimeout::Wait`]), and never ends while a process that it started for the record still runs.
 //! In reading order:
+//!
 //! - [`outcome`]: what an HTTP answer means; [`retry_after`]: and when to come back;
 //! - [`target`]: the URL; [`headers`]: what goes to it beside the data; [`credentials`];
-//! - [`connect`] and [`pool`]: connections; [`http`]: `--http`;
+//! - [`connect`] and `pool`: connections; [`http`]: `--http`;
 //! - [`process`]: processes and their groups; [`protocol`]: a worker's lines; [`worker`]: `--exec`;
-//! - [`command`]: `--exec-each`.
+//! - [`command`], which is `--exec-each`.
 
 pub mod command;
 pub mod connect;
@@ -30,8 +31,8 @@ use bytes::Bytes;
 
 use crate::event::{self, Event, EventError, Header};
 
-/// The most that is kept of what a handler said, in bytes.
-pub const MAX_EXCERPT: usize = 2048;
+/// The most that is kept of what a handler said, in bytes: the last 2 KiB of stderr, and what is put before them.
+pub const MAX_EXCERPT: usize = (2 << 10) + 512;
 
 /// One run of a handler on one record.
 #[derive(Debug, Clone)]
@@ -226,11 +227,10 @@ impl Handler {
 
     /// Runs it on one record. When `cancel` ends first, the run is ended: over HTTP the connection is closed, a process is killed and
     /// reaped; the answer is then [`Outcome::Aborted`]. Dropping the future does the same, without telling when it has been done.
-    pub fn run(
-        &self,
-        delivery: Delivery,
-        cancel: impl Future<Output = ()> + Send,
-    ) -> impl Future<Output = Answer> + Send {
+    pub fn run<C>(&self, delivery: Delivery, cancel: C) -> impl Future<Output = Answer> + Send + use<C>
+    where
+        C: Future<Output = ()> + Send,
+    {
         let handler = self.clone();
         async move {
             match handler {

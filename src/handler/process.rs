@@ -6,7 +6,8 @@ use std::process::{ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
-use super::MAX_EXCERPT;
+/// What is kept of stderr, in bytes.
+const MAX_TAIL: usize = 2 << 10;
 
 /// A command line that cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -158,8 +159,8 @@ pub(super) struct Tail(Vec<u8>);
 impl Tail {
     /// Adds to it.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        let bytes = &bytes[bytes.len().saturating_sub(MAX_EXCERPT)..];
-        let excess = (self.0.len() + bytes.len()).saturating_sub(MAX_EXCERPT);
+        let bytes = &bytes[bytes.len().saturating_sub(MAX_TAIL)..];
+        let excess = (self.0.len() + bytes.len()).saturating_sub(MAX_TAIL);
         self.0.drain(..excess);
         self.0.extend_from_slice(bytes);
     }
@@ -207,7 +208,7 @@ mod tests {
         let mut tail = Tail::default();
         tail.push(&[b'a'; 10_000]);
         tail.push(b"end\n");
-        assert_eq!(tail.text().len(), MAX_EXCERPT - 1);
+        assert_eq!(tail.text().len(), MAX_TAIL - 1);
         assert!(tail.text().ends_with("aend"));
     }
 

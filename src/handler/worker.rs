@@ -53,7 +53,7 @@ struct Shared {
 
 /// What the pool's task is told.
 enum ToPool {
-    Job(Job),
+    Job(Box<Job>),
     Cancel(u64),
     Up(usize),
     /// The process of a slot has ended. `wrong`: it cannot be started, or has never answered; and why.
@@ -69,7 +69,7 @@ enum ToPool {
     /// A job that the slot could not begin.
     Back {
         slot: usize,
-        job: Job,
+        job: Box<Job>,
     },
     Suspects(Vec<Place>),
     Stop {
@@ -142,12 +142,12 @@ impl Pool {
     pub async fn run(self, delivery: Delivery, cancel: impl Future<Output = ()> + Send) -> Answer {
         let (answer, mut asked) = oneshot::channel();
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
-        let job = Job {
+        let job = Box::new(Job {
             id,
             deadline: clock::now() + delivery.deadline,
             delivery,
             answer,
-        };
+        });
         let stopped = || Answer::without(Outcome::Aborted, "the workers are stopped");
         if self.0.inbox.send(ToPool::Job(job)).is_err() {
             return stopped();
@@ -192,9 +192,9 @@ struct Owner {
     inflight: usize,
     seats: Vec<Seat>,
     tasks: JoinSet<()>,
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Box<Job>>,
     /// Those that are to run alone.
-    alone: VecDeque<Job>,
+    alone: VecDeque<Box<Job>>,
     suspects: BTreeSet<Place>,
     up: watch::Sender<usize>,
 }
@@ -290,7 +290,7 @@ impl Owner {
         }
     }
 
-    fn enqueue(&mut self, mut job: Job) {
+    fn enqueue(&mut self, mut job: Box<Job>) {
         if !self.suspects.is_empty() {
             let delivery = &job.delivery;
             let place = (Arc::clone(&delivery.topic), delivery.partition, delivery.offset);

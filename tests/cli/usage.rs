@@ -187,6 +187,29 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
             "delete group g: nobody can be asked here; say --yes",
         ),
         (
+            &["dlq", "list", B, "g", "--outcome", "lost"],
+            "--outcome: \"lost\" is none of rejected, exhausted, undecodable, expiring, invalid",
+        ),
+        (
+            &["dlq", "list", B, "g", "--since", "yesterday"],
+            "--since: \"yesterday\" is no time",
+        ),
+        (&["dlq", "list", B, "a/b"], "DLQ: \"a/b\""),
+        (&["dlq", "show", B, "g"], "required arguments were not provided"),
+        (&["dlq", "replay", B, "g", "--rate", "0"], "--rate: \"0\""),
+        (
+            &["dlq", "replay", B, "g"],
+            "replay dead letters of g: nobody can be asked here; say --yes",
+        ),
+        (
+            &["dlq", "discard", B, "g"],
+            "discard dead letters of g: nobody can be asked here; say --yes",
+        ),
+        (
+            &["dlq", "purge", B, "g"],
+            "purge dead letters of g: nobody can be asked here; say --yes",
+        ),
+        (
             &["-X", "foo.bar=1", "config"],
             "-X: foo.bar is not a known setting",
         ),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::barnabas_bin::{barnabas, command, produce};
+use crate::barnabas_bin::{barnabas, command, live, produce};
 use crate::member::{LIMIT, Line, Member};
 use crate::support::{Finished, Kafka, Live, wait_for};
 
@@ -430,5 +430,44 @@ fn an_operator_pauses_skips_and_resets_while_a_member_runs() {
         ended.said.iter().all(|line| !line.contains("warning")),
         "{:?}",
         ended.said
+    );
+}
+
+#[test]
+fn a_member_whose_output_nobody_reads_gives_up_and_is_replaced() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = kafka.topic("unread", 1);
+    let group = group_name("unread");
+    // More than a pipe takes.
+    produce(
+        kafka,
+        &topic,
+        &[],
+        "a line of some length\n".repeat(20_000).as_bytes(),
+    )
+    .success();
+    let flags = ["-g", &group, "--session", "2s", "--drain-timeout", "1s"];
+    let mut stuck = live(kafka, "consume", &topic, &flags);
+    // Its stdout is open, and nobody reads it.
+    let stdout = stuck.take_stdout();
+    wait_for("something is committed", LIMIT, || {
+        (described(kafka, &group, &topic).get(&0)?.0 > 0).then_some(())
+    });
+    stuck.signal("TERM");
+    let ended = stuck.finish().code(1);
+    assert!(
+        ended.stderr.contains("not handed over within --drain-timeout"),
+        "{}",
+        ended.stderr
+    );
+    drop(stdout);
+    let mut next = Member::start(kafka, &group, &["-t", &topic, "-e"]);
+    next.ready();
+    let ended = next.finish();
+    assert_eq!(ended.code, Some(0), "{:?}", ended.said);
+    assert!(
+        (10_000..20_000).contains(&ended.printed.len()),
+        "{}",
+        ended.printed.len()
     );
 }

@@ -154,11 +154,27 @@ impl Group<'_> {
             let seen: BTreeSet<i32> = self
                 .living
                 .iter()
-                .flat_map(Member::printed)
-                .filter(|line| line.at > since)
+                .flat_map(|member| member.printed_after(since))
                 .map(|line| read(&line).0)
                 .collect();
             (seen.len() == usize::try_from(PARTITIONS).expect("small")).then_some(())
+        });
+    }
+
+    /// Waits until so many different records are printed.
+    fn prints_all(&self, count: usize) {
+        let mut distinct: BTreeSet<String> = BTreeSet::new();
+        let value = |line: Line| line.text.splitn(3, ' ').nth(2).map(str::to_owned);
+        let gone = self.gone.iter().flat_map(|ended| ended.printed.clone());
+        distinct.extend(gone.filter_map(value));
+        let mut looked_at = vec![0; self.living.len()];
+        wait_for("all that was published is printed", LIMIT, || {
+            for (member, from) in self.living.iter().zip(&mut looked_at) {
+                let lines = member.printed_from(*from);
+                *from += lines.len();
+                distinct.extend(lines.into_iter().filter_map(value));
+            }
+            (distinct.len() >= count).then_some(())
         });
     }
 
@@ -302,18 +318,7 @@ fn a_group_under_faults_loses_nothing_and_repeats_little() {
         }
     }
     let count = publisher.finish();
-    wait_for("all that was published is printed", LIMIT, || {
-        let printed = group.printed();
-        let distinct: BTreeSet<(&str, usize)> = printed
-            .iter()
-            .flatten()
-            .map(|line| {
-                let (_, key, number) = read(line);
-                (key, number)
-            })
-            .collect();
-        (distinct.len() >= count).then_some(())
-    });
+    group.prints_all(count);
     while let Some(member) = group.living.pop() {
         group.gone.push(member.leaves());
     }

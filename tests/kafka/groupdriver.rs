@@ -118,7 +118,9 @@ async fn until(workers: &mut [Worker], what: &str, holds: impl Fn(&[Worker]) -> 
 
 /// Kafka's own commits of the group, by partition.
 async fn committed(cluster: &Cluster, group: &str) -> BTreeMap<i32, (i64, String)> {
-    let committed = commits::committed(cluster, group, None).await.unwrap();
+    let committed = commits::committed(cluster, group, None)
+        .await
+        .expect("the coordinator answers");
     committed
         .into_iter()
         .map(|((_, partition), committed)| (partition, (committed.offset, committed.metadata)))
@@ -487,7 +489,8 @@ async fn idle(workers: &mut [Worker], seconds: u64) {
 
 /// This process' time on the CPU, in hundredths of a second.
 fn cpu_ticks() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |field: usize| fields[field].parse::<u64>().expect("a number");
+    ticks(11) + ticks(12)
 }

@@ -326,11 +326,11 @@ fn a_missing_right_is_named() {
     let Some(kafka) = Kafka::shared_secured() else {
         return;
     };
-    let as_nobody = || {
+    let as_guest = || {
         let bootstrap = format!("127.0.0.1:{}", kafka.secured_ports().sasl_plaintext);
         let login = Login {
-            username: "nobody".to_owned(),
-            password: "nobody-secret".to_owned(),
+            username: "guest".to_owned(),
+            password: "guest-secret".to_owned(),
         };
         BrokerSettings {
             sasl: Some(SaslSettings::Plain(login)),
@@ -346,7 +346,7 @@ fn a_missing_right_is_named() {
             &bootstrap,
             "--add",
             "--allow-principal",
-            "User:nobody",
+            "User:guest",
             "--operation",
             right,
             "--topic",
@@ -357,19 +357,19 @@ fn a_missing_right_is_named() {
             .success();
     };
     block_on(async {
-        let nobody = Cluster::new(as_nobody()).unwrap();
+        let guest = Cluster::new(as_guest()).unwrap();
         let refused = |error: LogError| {
             let text = error.to_string();
             assert!(matches!(error, LogError::Denied { .. }), "{text}");
             text
         };
-        let text = refused(Log::open(&nobody, &group, true).await.unwrap_err());
+        let text = refused(Log::open(&guest, &group, true).await.unwrap_err());
         assert!(text.contains(&topic), "{text}");
         grant("Describe");
-        let text = refused(Log::open(&nobody, &group, true).await.unwrap_err());
+        let text = refused(Log::open(&guest, &group, true).await.unwrap_err());
         assert!(text.contains("Create"), "{text}");
         grant("Create");
-        let log = Log::open(&nobody, &group, true).await.unwrap();
+        let log = Log::open(&guest, &group, true).await.unwrap();
         assert!(
             log.warnings()[0].contains("DescribeConfigs"),
             "{:?}",

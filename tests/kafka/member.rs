@@ -58,6 +58,17 @@ impl Lines {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn from(&self, first: usize) -> Vec<Line> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.get(first..).unwrap_or_default().to_vec()
+    }
+
+    fn after(&self, at: Instant) -> Vec<Line> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let newer = lines.iter().rev().take_while(|line| line.at > at).count();
+        lines[lines.len() - newer..].to_vec()
+    }
+
     fn count(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
@@ -132,7 +143,17 @@ impl Member {
         self.printed.all()
     }
 
-    /// How many lines that is.
+    /// What it has printed after the first so many lines.
+    pub(crate) fn printed_from(&self, first: usize) -> Vec<Line> {
+        self.printed.from(first)
+    }
+
+    /// What it has printed since then.
+    pub(crate) fn printed_after(&self, at: Instant) -> Vec<Line> {
+        self.printed.after(at)
+    }
+
+    /// How many lines it has printed.
     pub(crate) fn count(&self) -> usize {
         self.printed.count()
     }

@@ -311,11 +311,11 @@ fn a_user_without_rights_is_told_so() {
     assert_eq!(kafka.written(&topic), 0);
 }
 
-/// Lets the user `nobody` do this.
+/// Lets the user `guest` do this.
 fn allow(kafka: &Kafka, resource: [&str; 2], operations: &[&str]) {
     let bootstrap = kafka.bootstrap();
     let mut args = vec!["--bootstrap-server", &bootstrap, "--add", "--force"];
-    args.extend(["--allow-principal", "User:nobody"]);
+    args.extend(["--allow-principal", "User:guest"]);
     args.extend(resource);
     for operation in operations {
         args.extend(["--operation", operation]);
@@ -331,14 +331,14 @@ fn a_member_without_rights_to_the_groups_log_says_so_and_one_with_them_works() {
         return;
     };
     let topic = kafka.topic("group-rights", 1);
-    let group = format!("rights-{}", std::process::id());
+    let group = crate::group::group_name("rights-of-members");
     let log = format!("barnabas.group.{group}");
     let user = |name, password| sasl(kafka, false).user(kafka, "PLAIN", name, password);
     user("admin", "admin-secret")
         .run(&["produce", "-t", &topic], b"through\n")
         .success();
     let member =
-        || user("nobody", "nobody-secret").run(&["consume", "-q", "-t", &topic, "-g", &group, "-e"], b"");
+        || user("guest", "guest-secret").run(&["consume", "-q", "-t", &topic, "-g", &group, "-e"], b"");
     allow(kafka, ["--topic", &topic], &["Read", "Describe"]);
     let refused = member().code(1).says("not authorised").says(&log);
     assert_eq!(refused.text(), "");

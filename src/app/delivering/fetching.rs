@@ -245,7 +245,11 @@ impl Deliverer {
         } else {
             AbortedFilter::read_uncommitted()
         };
-        let dedup = self.settings.delivery.dedup.is_some();
+        let replay = self
+            .letters
+            .source_of(&(Arc::clone(&fetched.topic), fetched.partition))
+            .is_some();
+        let dedup = self.settings.delivery.dedup.map(|_| replay);
         let max_event = self.settings.max_event;
         let of = |offsets: Range<i64>, epoch: i32| Batch {
             offsets,

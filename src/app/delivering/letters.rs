@@ -13,9 +13,9 @@ use crate::clock;
 use crate::dead_letter::envelope::{self, Failed};
 use crate::dead_letter::headers::Families;
 use crate::dead_letter::replay;
-use crate::dead_letter::split_replay;
 use crate::dead_letter::topics::{self, TopicError};
 use crate::dead_letter::writer::Writer;
+use crate::dead_letter::{replay_topic, split_replay};
 use crate::delivery::{self, Attempt, Letter, Reason};
 use crate::handler::{Answer, Origin};
 use crate::produce::producer::Producer;
@@ -138,6 +138,12 @@ impl Letters {
     pub(super) fn source_of(&self, id: &PartitionId) -> Option<PartitionId> {
         let (source, group) = split_replay(&id.0)?;
         (group == &*self.group).then(|| (Arc::from(source), id.1))
+    }
+
+    /// The partition that shares its lanes: the source's of one of replays, and the other way round.
+    pub(super) fn partner(&self, id: &PartitionId) -> PartitionId {
+        let replays = || (Arc::from(replay_topic(&id.0, &self.group)), id.1);
+        self.source_of(id).unwrap_or_else(replays)
     }
 
     /// Where a record of the replay topic came from: its headers are believed there and nowhere else.

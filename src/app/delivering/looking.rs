@@ -79,7 +79,7 @@ pub(super) async fn ids(
     cluster: &Cluster,
     id: &PartitionId,
     from: i64,
-    read_committed: bool,
+    (read_committed, replay): (bool, bool),
 ) -> Result<(Ids, Option<i64>), Error> {
     let part = match part(cluster, id, from, OF_IDS, read_committed).await {
         Ok(part) => part,
@@ -89,7 +89,7 @@ pub(super) async fn ids(
     let mut ids = Ids::new();
     each(&part, read_committed, |record, _| {
         if record.offset >= from
-            && let Some(event) = Body::event_id(record.headers.iter())
+            && let Some(event) = Body::event_id(record.headers, replay)
         {
             ids.push((record.offset, event, record.timestamp));
         }

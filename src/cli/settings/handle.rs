@@ -134,7 +134,7 @@ impl Settings {
         Ok(Some(HandleSettings {
             delivery: self.delivery(&kind)?,
             handler: kind,
-            max_rate: self.maybe("max-rate", |text| positive(text))?,
+            max_rate: self.maybe("max-rate", positive)?,
             max_event: self.maybe("max-event", |text| {
                 let bytes = values::bytes(text)?;
                 u32::try_from(bytes).map_err(|_| "is larger than any event".to_owned())

@@ -109,7 +109,12 @@ impl<B: Clone> Core<B> {
             let held = entry.is_held() && stream.is_near(now, entry, HELD_TENTHS);
             let near = stream.is_near(now, entry, ALL_TENTHS);
             let waited = now.mono.saturating_sub(entry.arrived) >= stream.look_every();
-            if stream.is_over() || !(held || near && waited) || entry.unwritten > 0 && entry.due > now.mono {
+            let in_flight = entry.skipped || entry.lost_until > now.mono;
+            if in_flight
+                || stream.is_over()
+                || !(held || near && waited)
+                || entry.unwritten > 0 && entry.due > now.mono
+            {
                 return;
             }
             let bare = entry.body.is_none() && entry.end == entry.offset + 1;

@@ -97,9 +97,9 @@ impl<B: Clone> Core<B> {
         }
     }
 
-    /// An operator has skipped an offset. One that is in flight keeps its lane until it ends, or another of its key would run
-    /// beside it.
-    pub fn skip(&mut self, claim: super::Claim, offset: i64) {
+    /// An operator has skipped an offset. One that is in flight, or lost and may still run, keeps its lane until that ends,
+    /// or another of its key would run beside it.
+    pub fn skip(&mut self, now: super::Now, claim: super::Claim, offset: i64) {
         let Some(stream) = self.streams.get_mut(&claim) else {
             return;
         };
@@ -119,6 +119,7 @@ impl<B: Clone> Core<B> {
                 self.finish(id, How::Skipped);
             }
             Stage::Running { .. } | Stage::Dead(Some(_)) => entry.skipped = true,
+            _ if entry.lost_until > now.mono => entry.skipped = true,
             _ => self.finish(id, How::Skipped),
         }
     }

@@ -54,8 +54,18 @@ impl<B: Clone> Core<B> {
             // Whatever else it was, the next probe may come; a failure of the target says below when.
             self.breaker.probe_void();
         }
+        let until = match outcome {
+            Outcome::Lost { reaped: false } if self.rules.has(Rule::Grace) => {
+                deadline + self.settings.timeout_grace
+            }
+            _ => 0,
+        };
+        if let Some(entry) = self.lanes.get_mut(id) {
+            entry.lost_until = until;
+        }
         if skipped {
-            self.finish(id, How::Skipped);
+            // Looked at then, it is finished.
+            self.schedule(id, until.max(now.mono));
             return;
         }
         match outcome {
@@ -69,13 +79,8 @@ impl<B: Clone> Core<B> {
             // While it ends only done and reject are final.
             _ if over => {}
             Outcome::Hold => self.failed(now, id, lane, number, Failed::Hold, probe, 0),
-            Outcome::Lost { reaped } => {
+            Outcome::Lost { .. } => {
                 self.slots.overloaded(now);
-                let until = if reaped || !self.rules.has(Rule::Grace) {
-                    0
-                } else {
-                    deadline + self.settings.timeout_grace
-                };
                 self.failed(now, id, lane, number, Failed::Overload, probe, until);
             }
             Outcome::Retry { sign, after, pause } => {

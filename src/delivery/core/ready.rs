@@ -29,6 +29,10 @@ impl<B: Clone> Core<B> {
             }
             return;
         }
+        if entry.skipped {
+            self.finish(id, How::Skipped);
+            return;
+        }
         let (event, timestamp, bare) = (entry.id, entry.timestamp, entry.body.is_none());
         let bare = bare && entry.end == offset + 1;
         if !self.lanes.is_head(id) {

@@ -232,6 +232,8 @@ impl Config {
                 self.poison_keys = 1;
                 self.partial = spans(r, 1, 1_000, 7_000);
                 (self.bound, self.buffer) = (200, 60);
+                // A burst, half of it with one key.
+                (self.homes, self.keys, self.gap) = (1, r.gen_range(2..=3), r.gen_range(10..=60));
             }
             "garbage" => self.garbage = 40,
             "deploy" => {

@@ -1,37 +1,33 @@
 //! The one task that owns the member.
 
+mod jobs;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use super::positions::{Finder, Position, Wants};
+use super::positions::{Position, Wants};
 use super::starting::Starting;
-use super::topics::{self, Watched};
+use super::topics::Watched;
 use super::{Event, Failure, GroupSettings, Lease, Told};
 use crate::broker::cluster::Cluster;
-use crate::broker::commits;
-use crate::broker::epochs::{self, EpochEnd};
-use crate::broker::error::{Error, Retry};
+use crate::broker::epochs::EpochEnd;
+use crate::broker::error::Error;
 use crate::broker::metadata::View;
 use crate::clock;
-use crate::group::log::{Log, LogError, Pace, Right, Tail, Tailed};
-use crate::group::member::{Action, AppendFailed, AppendId, Member, Now};
+use crate::group::log::{Log, LogError, Pace, Tail, Tailed};
+use crate::group::member::{Action, AppendId, Member, Now};
 use crate::group::mirror::Mirror;
-use crate::group::record::{PartitionId, Record, Token};
+use crate::group::record::{PartitionId, Token};
 use crate::group::rules::Rules;
 
-/// After how many milliseconds a first position that could not be found is looked for again.
-const FIND_AGAIN: u64 = 1_000;
-/// After how many milliseconds a reset that was not read back is written again.
-const RESET_AGAIN: u64 = 2_000;
 /// How many milliseconds a cut that a fetch came upon is held back: the topic may be another one now, which is told by
 /// its metadata.
 const RESET_DELAY: u64 = 1_000;
-/// How long the last commit to Kafka's own group may take when this member leaves.
-const LAST_COMMIT: Duration = Duration::from_secs(2);
 
 /// Work that has come to an end.
 enum Done {
@@ -62,6 +58,7 @@ pub(super) struct Task {
     log: Log,
     member: Member,
     lease: Lease,
+    living: Arc<AtomicUsize>,
     mirror: Mirror,
     topics: Watched,
     /// When metadata is asked for again (monotonic milliseconds); none while it is asked for.
@@ -72,7 +69,8 @@ pub(super) struct Task {
     wanted: Vec<(Wants, u64)>,
     starting: Starting,
     cuts: BTreeMap<PartitionId, Cut>,
-    may_truncate: bool,
+    /// When the log may be cut again (monotonic milliseconds): later, without the right to do it.
+    truncate_from: u64,
     /// Events on their way out.
     ready: VecDeque<Event>,
     /// It has left, and only the mirror is to be told.
@@ -94,7 +92,7 @@ impl Task {
         settings: GroupSettings,
         log: Log,
         topics: Watched,
-        lease: Lease,
+        (lease, living): (Lease, Arc<AtomicUsize>),
     ) -> Self {
         let now = now();
         let of_member = settings.of_member(clock::unix_millis());
@@ -106,13 +104,14 @@ impl Task {
             settings,
             log,
             lease,
+            living,
             topics,
             jobs: JoinSet::new(),
             appending: BTreeSet::new(),
             wanted: Vec::new(),
             starting: Starting::default(),
             cuts: BTreeMap::new(),
-            may_truncate: true,
+            truncate_from: 0,
             ready: VecDeque::new(),
             left: false,
             over: false,
@@ -205,6 +204,8 @@ impl Task {
                 break;
             }
         }
+        self.living
+            .store(self.member.state().members.len(), Ordering::Relaxed);
         let mono = clock::mono_millis();
         self.find(mono);
         self.check();
@@ -303,7 +304,7 @@ impl Task {
     }
 
     fn truncate(&mut self, before: i64) {
-        if !self.may_truncate {
+        if clock::mono_millis() < self.truncate_from {
             return;
         }
         let log = self.log.clone();
@@ -329,191 +330,6 @@ impl Task {
     fn tell_topics(&mut self) {
         if let Some(topics) = self.topics.topics() {
             self.member.topics_seen(topics.clone());
-        }
-    }
-
-    /// Finds the first positions that are due, all in one go.
-    fn find(&mut self, mono: u64) {
-        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.wanted)
-            .into_iter()
-            .partition(|(_, at)| *at <= mono);
-        self.wanted = later;
-        if due.is_empty() {
-            return;
-        }
-        let finder = Finder {
-            cluster: self.cluster.clone(),
-            group: self.settings.group.clone(),
-            from: self.settings.from.clone(),
-            read_committed: self.settings.read_committed,
-            log: self.log.id_text(),
-            floor: self.member.state().floor,
-        };
-        let wants = due.into_iter().map(|(wants, _)| wants).collect();
-        self.jobs
-            .spawn(async move { Done::Found(finder.find(wants).await) });
-    }
-
-    fn found(&mut self, found: Vec<(Wants, Position)>) {
-        for (wants, position) in found {
-            let error = match position {
-                Ok((offset, epoch)) => {
-                    self.member
-                        .found_position(&wants.partition, wants.token, offset, epoch);
-                    continue;
-                }
-                Err(error) => error,
-            };
-            if error.is_unauthorised() {
-                let partition = wants.partition;
-                self.fail(Failure::Position {
-                    partition,
-                    source: error,
-                });
-                return;
-            }
-            let state = self.member.state().partitions.get(&wants.partition);
-            if state.is_some_and(|state| state.token == Some(wants.token)) {
-                tracing::warn!(
-                    "the first position in partition {} of topic {} is not found yet: {}",
-                    wants.partition.1,
-                    wants.partition.0,
-                    error.chain()
-                );
-                self.wanted.push((wants, clock::mono_millis() + FIND_AGAIN));
-            }
-        }
-    }
-
-    /// Asks whether the topics of partitions that start were cut back.
-    fn check(&mut self) {
-        let epochs = self.starting.take_unasked();
-        if epochs.is_empty() {
-            return;
-        }
-        let cluster = self.cluster.clone();
-        self.jobs.spawn(async move {
-            let ends = epochs::ends(&cluster, &epochs).await;
-            Done::Checked(epochs, ends)
-        });
-    }
-
-    fn checked(
-        &mut self,
-        epochs: BTreeMap<PartitionId, i32>,
-        ends: Result<BTreeMap<PartitionId, EpochEnd>, Error>,
-    ) {
-        let ends = ends.unwrap_or_else(|error| {
-            tracing::info!(
-                "cannot ask whether topics were cut back; reading them will tell: {}",
-                error.chain()
-            );
-            BTreeMap::new()
-        });
-        for (partition, epoch) in epochs {
-            let end = ends.get(&partition).copied();
-            match self.starting.answered(&partition, epoch, end) {
-                Ok(events) => self.ready.extend(events),
-                Err((token, to)) => {
-                    let at = clock::mono_millis();
-                    self.cuts.insert(partition, Cut { token, to, at });
-                }
-            }
-        }
-    }
-
-    /// Writes the resets of what was cut back, until they are read or something else has changed the token.
-    fn reset(&mut self, mono: u64) {
-        if self.cuts.is_empty() {
-            return;
-        }
-        let state = self.member.state();
-        self.cuts.retain(|id, cut| {
-            let partition = state.partitions.get(id);
-            partition.is_some_and(|partition| partition.token == Some(cut.token))
-        });
-        let due = self.cuts.iter_mut().filter(|(_, cut)| cut.at <= mono);
-        let partitions: Vec<(PartitionId, Option<i64>, Token)> = due
-            .map(|(id, cut)| {
-                cut.at = mono + RESET_AGAIN;
-                (id.clone(), Some(cut.to), cut.token)
-            })
-            .collect();
-        if partitions.is_empty() {
-            return;
-        }
-        for (id, to, _) in &partitions {
-            tracing::warn!(
-                "partition {} of topic {} was cut back behind what the group has done: going on at offset {}",
-                id.1,
-                id.0,
-                to.unwrap_or(0)
-            );
-        }
-        let record = Record::Reset {
-            by: format!("member {}", self.member.id()),
-            why: "the topic was cut back (by an unclean leader election?)".to_owned(),
-            partitions,
-        };
-        let (log, payload) = (self.log.clone(), record.encode());
-        self.jobs
-            .spawn(async move { Done::Reset(log.append(&payload).await) });
-    }
-
-    /// Asks for metadata, if it is time.
-    fn look(&mut self, mono: u64) {
-        if self.next_look.is_none_or(|at| mono < at) {
-            return;
-        }
-        self.next_look = None;
-        let (cluster, topics) = (self.cluster.clone(), self.settings.topics.clone());
-        let log = self.log.topic().to_owned();
-        self.jobs
-            .spawn(async move { Done::Looked(topics::refresh(&cluster, &topics, &log).await) });
-    }
-
-    fn looked(&mut self, view: Result<View, Error>) {
-        let mono = clock::mono_millis();
-        match view {
-            Ok(view) => {
-                if let Err(failure) = self.topics.take(&view, &self.settings.topics, self.log.topic()) {
-                    // It may have been read until now: a right that was taken away shows when it is read.
-                    tracing::warn!("{}", anyhow::Error::new(failure));
-                }
-                if self.topics.log_id.is_some_and(|id| id != self.log.id()) {
-                    let topic = self.log.topic().to_owned();
-                    self.fail(LogError::Recreated { topic }.into());
-                    return;
-                }
-                self.tell_topics();
-            }
-            Err(error) => tracing::info!("cannot look up the group's topics: {}", error.chain()),
-        }
-        self.next_look = Some(mono + self.topics.period());
-    }
-
-    /// Commits to Kafka's own group what has changed, if it is time.
-    fn commit(&mut self, mono: u64) {
-        if self.mirror.next_wake().is_none_or(|at| mono < at) {
-            return;
-        }
-        let commits = self.mirror.due(mono, self.member.state(), self.member.id());
-        if commits.is_empty() {
-            return;
-        }
-        let (cluster, group) = (self.cluster.clone(), self.settings.group.clone());
-        self.jobs
-            .spawn(async move { Done::Committed(commits::commit(&cluster, &group, &commits).await) });
-    }
-
-    /// Commits what this member did last, before it goes.
-    async fn commit_last(&mut self) {
-        let commits = self.mirror.last(self.member.state(), self.member.id());
-        if !commits.is_empty() {
-            let commit = commits::commit(&self.cluster, &self.settings.group, &commits);
-            if tokio::time::timeout(LAST_COMMIT, commit).await.is_err() {
-                tracing::debug!("the last offsets were not committed to Kafka's own group");
-            }
         }
     }
 
@@ -550,62 +366,6 @@ impl Task {
                 self.cuts.insert(partition, Cut { token, to, at });
                 self.next_look = self.next_look.map(|_| mono);
             }
-        }
-    }
-
-    fn done(&mut self, done: Done) {
-        match done {
-            Done::Appended(id, result) => {
-                self.appending.remove(&id);
-                let outcome = match result {
-                    Ok(_) => Ok(()),
-                    Err(error) => {
-                        self.not_written(error);
-                        Err(AppendFailed)
-                    }
-                };
-                self.member.appended(now(), id, outcome);
-            }
-            Done::Reset(result) => {
-                if let Err(error) = result {
-                    self.not_written(error);
-                }
-            }
-            Done::Found(found) => self.found(found),
-            Done::Looked(view) => self.looked(view),
-            Done::Truncated(Ok(())) => {}
-            Done::Truncated(Err(error)) => {
-                if matches!(
-                    error,
-                    LogError::Denied {
-                        right: Right::Delete,
-                        ..
-                    }
-                ) {
-                    self.may_truncate = false;
-                    tracing::warn!("{error}: until then the log grows");
-                } else {
-                    tracing::info!("{}", anyhow::Error::new(error));
-                }
-            }
-            Done::Committed(result) => {
-                let warning = self.mirror.committed(clock::mono_millis(), result);
-                if let Some(warning) = warning {
-                    tracing::warn!("group {}: {warning}", self.settings.group);
-                }
-            }
-            Done::Checked(epochs, ends) => self.checked(epochs, ends),
-        }
-    }
-
-    /// A record was refused, or may not have been written. It will be tried again, unless a right is missing.
-    fn not_written(&mut self, error: Error) {
-        if error.is_unauthorised() {
-            self.fail(LogError::of_write(error, self.log.topic()).into());
-        } else if error.retry() == Retry::No {
-            tracing::warn!("the group's log did not take a record: {}", error.chain());
-        } else {
-            tracing::info!("writing to the group's log: {}", error.chain());
         }
     }
 }

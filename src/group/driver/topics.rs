@@ -8,6 +8,7 @@ use crate::broker::Error;
 use crate::broker::cluster::Cluster;
 use crate::broker::error::retry_code;
 use crate::broker::metadata::Metadata;
+use crate::dead_letter::{is_of_group, replay_topic};
 use crate::group::log;
 use crate::group::record::{self, TopicInfo};
 
@@ -65,18 +66,30 @@ impl Watched {
             (topic.error.is_none() && count > 0).then_some(info)
         };
         self.log_id = there(log).map(|info| info.id);
-        let names: Vec<Arc<str>> = match topics {
+        let group = log::group_of(log).unwrap_or_default();
+        let mut names: Vec<Arc<str>> = match topics {
             Topics::Named(names) => names.clone(),
             Topics::Like(pattern) => view
                 .topics
                 .iter()
                 .filter(|(name, topic)| {
-                    !topic.internal && log::group_of(name).is_none() && pattern.is_match(name)
+                    !topic.internal
+                        && log::group_of(name).is_none()
+                        && !is_of_group(name, group)
+                        && pattern.is_match(name)
                 })
                 .map(|(name, _)| Arc::from(name.as_str()))
                 .chain(self.known.keys().cloned())
                 .collect(),
         };
+        // What is replayed to this group comes through topics of its own, which are there only if something ever was.
+        let replays = names.iter().map(|name| replay_topic(name, group));
+        let replays: Vec<Arc<str>> = replays
+            .filter(|name| there(name).is_some())
+            .map(Arc::from)
+            .collect();
+        let known = self.known.keys().filter(|name| is_of_group(name, group)).cloned();
+        names.extend(known.chain(replays).collect::<BTreeSet<_>>());
         for name in names {
             if let Some(found) = there(&name) {
                 self.misses.remove(&name);
@@ -122,7 +135,10 @@ pub(super) async fn refresh(
 ) -> Result<crate::broker::metadata::View, Error> {
     match topics {
         Topics::Named(names) => {
-            let names: Vec<&str> = names.iter().map(AsRef::as_ref).chain([log]).collect();
+            let group = log::group_of(log).unwrap_or_default();
+            let replays: Vec<String> = names.iter().map(|name| replay_topic(name, group)).collect();
+            let names = names.iter().map(AsRef::as_ref).chain([log]);
+            let names: Vec<&str> = names.chain(replays.iter().map(String::as_str)).collect();
             cluster.refresh(Some(&names)).await
         }
         Topics::Like(_) => cluster.refresh(None).await,

@@ -14,6 +14,8 @@ use crate::group::rules::Rule;
 const QUIET: u64 = 100;
 /// … and no later than that after the first.
 const AT_MOST: u64 = 3_000;
+/// Brokers agree on a topic's id after that long, in milliseconds.
+const AGREED: u64 = 1_000;
 /// Deputies act that much after one another, in milliseconds, where it is only about not writing the same thing.
 const APART: u64 = 100;
 
@@ -43,8 +45,12 @@ pub(super) struct Deciding {
     look: bool,
     /// Topics that differ: since when, and when that is written again.
     grow: BTreeMap<Arc<str>, (u64, Again)>,
-    /// Ids of topics that were deleted: metadata that still shows them is old.
-    buried: BTreeSet<[u8; 16]>,
+    /// When metadata was looked up last.
+    seen: u64,
+    /// When it was read that a topic was made anew.
+    anew: BTreeMap<Arc<str>, u64>,
+    /// How often an id was replaced by another one: metadata that still shows it is old, most probably.
+    buried: BTreeMap<[u8; 16], u32>,
     /// New tokens are wanted, after the log was cut back.
     renew: Option<Again>,
     /// When former selves are expired next.
@@ -76,9 +82,26 @@ impl Deciding {
         self.look = true;
     }
 
-    /// A topic of that id was deleted.
-    pub(super) fn bury(&mut self, id: [u8; 16]) {
-        self.buried.insert(id);
+    /// Metadata was looked up.
+    pub(super) fn topics_seen(&mut self, mono: u64) {
+        self.seen = mono;
+        self.look = true;
+    }
+
+    /// It was read that a topic was made anew, and is not the one of that id any more.
+    pub(super) fn made_anew(&mut self, topic: &Arc<str>, was: [u8; 16], mono: u64) {
+        *self.buried.entry(was).or_default() += 1;
+        self.anew.insert(topic.clone(), mono);
+    }
+
+    /// Whether metadata is newer than what the group knows of a topic's id: it was looked up after that was read, with
+    /// time for the brokers to agree. An id that was replaced before takes longer each time.
+    fn is_news(&self, topic: &Arc<str>, id: [u8; 16]) -> bool {
+        let Some(anew) = self.anew.get(topic) else {
+            return true;
+        };
+        let times = self.buried.get(&id).copied().unwrap_or(0).min(5);
+        self.seen >= anew + (AGREED << (3 * times))
     }
 
     pub(super) fn anyone_away(&self) -> bool {
@@ -276,7 +299,7 @@ impl Member {
                 continue;
             };
             let grown = known.id == wanted.id && wanted.partitions > known.partitions;
-            let anew = known.id != wanted.id && !self.deciding.buried.contains(&wanted.id);
+            let anew = known.id != wanted.id && self.deciding.is_news(topic, wanted.id);
             if grown || anew {
                 let before = self.deciding.grow.get(topic).copied();
                 grow.insert(topic.clone(), before.unwrap_or((now, Again::default())));

@@ -160,10 +160,14 @@ impl Member {
         {
             self.vote_read(&report.member, mark, hash);
         }
-        if let Record::Grow { was: Some(was), .. } = record
+        if let Record::Grow {
+            topic,
+            was: Some(was),
+            ..
+        } = record
             && applied.held
         {
-            self.deciding.bury(*was);
+            self.deciding.made_anew(topic, *was, self.now.mono);
         }
         if matches!(record, Record::Renew { .. }) && self.state.renewed >= at.epoch() {
             self.renew_read();

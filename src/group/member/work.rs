@@ -193,6 +193,11 @@ impl Member {
         let Some(state) = self.state.partitions.get(partition) else {
             return;
         };
+        if state.progress.next.is_none() && self.runs.get(partition).is_some_and(|run| run.told.is_some()) {
+            // It was found under this token, and its report is on its way: another answer might be another position.
+            self.set_stage(partition, Stage::Placed);
+            return;
+        }
         if state.progress.next.is_none() {
             let find = Action::FindPosition {
                 partition: partition.clone(),

@@ -49,6 +49,8 @@ pub(super) struct Checks {
     rules: Rules,
     /// Only the replica is kept.
     light: bool,
+    /// Partitions begin at their ends, unless they come late.
+    latest: bool,
     pub(super) oracle: State,
     shadows: BTreeMap<PartitionId, Shadow>,
     /// The state's hash after the record of that offset, each `stride`th.
@@ -65,10 +67,11 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    pub(super) fn new(rules: Rules, stride: i64) -> Self {
+    pub(super) fn new(rules: Rules, stride: i64, latest: bool) -> Self {
         Self {
             rules,
             light: false,
+            latest,
             oracle: State::default(),
             shadows: BTreeMap::new(),
             hashes: BTreeMap::new(),
@@ -85,7 +88,7 @@ impl Checks {
     pub(super) fn light(rules: Rules) -> Self {
         Self {
             light: true,
-            ..Self::new(rules, i64::MAX)
+            ..Self::new(rules, i64::MAX, false)
         }
     }
 
@@ -131,8 +134,10 @@ impl Checks {
         let Some(record) = logged.sent.record.as_ref().filter(|_| held) else {
             return Ok(seen);
         };
-        // A reset's or skip's entries hold each on its own: a repeat holds only where nothing of it did.
-        if !self.effective.insert(logged.sent.logical) {
+        // These two say nothing but "here": where they come late, they mean there.
+        if !matches!(record, Record::Mark { .. } | Record::Renew { .. })
+            && !self.effective.insert(logged.sent.logical)
+        {
             return Err(Violation(format!(
                 "S5 one logical record took effect twice: {}",
                 super::story::record(Some(record))
@@ -177,7 +182,7 @@ impl Checks {
 
     /// The log lost its tail: the replica is what the rest adds up to.
     pub(super) fn replay(&mut self, log: &[Rc<Logged>]) -> Checked {
-        let fresh = Self::new(self.rules, self.stride);
+        let fresh = Self::new(self.rules, self.stride, self.latest);
         let old = std::mem::replace(self, fresh);
         self.completed = old.completed;
         self.skipped.extend(old.skipped);
@@ -223,7 +228,14 @@ impl Checks {
             }
             operator(record, partition, own, shadow, &mut self.skipped);
             if now.progress.next != shadow.progress.next || now.progress.done != shadow.progress.done {
-                covered(partition, now, shadow, &self.completed, &self.skipped)?;
+                covered(
+                    partition,
+                    now,
+                    shadow,
+                    &self.completed,
+                    &self.skipped,
+                    self.latest,
+                )?;
                 shadow.progress.next = now.progress.next;
                 shadow.progress.done = now.progress.done.clone();
             }
@@ -273,16 +285,18 @@ fn covered(
     shadow: &mut Shadow,
     completed: &HashMap<Work, Token>,
     skipped: &HashSet<Work>,
+    latest: bool,
 ) -> Checked {
     let Some(next) = now.progress.next else {
         return Err(at(partition, "S2 its progress is gone"));
     };
-    let Some(before) = shadow.progress.next else {
-        if now.late && next > 0 {
-            return Err(at(partition, &format!("S2 it came late and begins at {next}")));
+    let before = match shadow.progress.next {
+        Some(before) => before,
+        None if latest && !now.late => {
+            shadow.base = next; // its first position
+            return Ok(());
         }
-        shadow.base = next; // its first position
-        return Ok(());
+        None => 0, // it begins at its beginning
     };
     if next < before {
         return Err(at(

@@ -211,9 +211,6 @@ impl World {
         let delay = self.dice.between(self.options.ms(250), self.options.ms(750));
         self.after(slot, delay, Event::Metadata);
         let topics = self.visible(self.processes[slot].subscription);
-        if topics == self.processes[slot].seen {
-            return Ok(());
-        }
         self.processes[slot].seen.clone_from(&topics);
         self.with_member(slot, |member, _| member.topics_seen(topics))
     }
@@ -274,7 +271,7 @@ impl World {
     pub(super) fn fetched(&mut self, slot: usize, fetched: Fetched) -> Checked {
         let slow = self.processes[slot].slow && self.faulty;
         let again = if slow {
-            self.dice.between(100, self.options.ms(400))
+            self.dice.between(100, self.options.ms(800))
         } else {
             self.dice.between(5, 50)
         };
@@ -289,7 +286,11 @@ impl World {
                     let Some(member) = &mut process.member else {
                         return Ok(());
                     };
+                    let leaves = matches!(&record.sent.record, Some(Record::Leave(last)) if last.member == *member.id());
                     member.read(now, record.position(), record.timestamp, &record.sent.payload);
+                    if leaves {
+                        break; // it reads no further
+                    }
                     self.checks.replica(slot, member, &record, self.log.records())?;
                 }
                 return self.with_member(slot, |member, now| member.log_at(now, start, end));
@@ -319,6 +320,7 @@ fn settings(options: &Options, slot: usize, process: &Process, unix: i64) -> Mem
     let mut settings = MemberSettings {
         instance: process.instance.clone(),
         drain: options.ms(300),
+        cancel: options.cancel.min(process.session / 5),
         grace: options.ms(1500),
         pattern: process.subscription == Subscription::Pattern,
         unix_micros: unix.unsigned_abs() * 1000,

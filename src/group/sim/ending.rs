@@ -85,7 +85,7 @@ impl World {
             Scenario::Planned if tally.expired + tally.removed > 0 => {
                 fail("L2 somebody was expired in a planned-only run".to_owned())
             }
-            Scenario::Planned => match self.checks.starts.iter().find(|(_, starts)| **starts > 1) {
+            Scenario::Planned => match self.checks.starts.iter().filter(|(_, starts)| **starts > 1).min() {
                 Some(((_, partition, offset), starts)) => fail(format!(
                     "L2 offset {offset} of a partition {partition} was handled {starts} times"
                 )),

@@ -1,10 +1,11 @@
 //! What goes wrong, and what operators do meanwhile.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use super::options::Scenario;
+use super::log::Sent;
 use super::world::{Checked, Event, Source, World, tell};
-use crate::group::record::{MemberId, PartitionId, Record, TopicInfo};
+use crate::group::record::{MemberId, PartitionId, Record, Token, TopicInfo};
 
 /// A kind of fault. The first four come again and again.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,10 @@ pub(super) enum Fault {
     LostTail,
     /// A member writes on and never reads again.
     Deaf,
+    /// Somebody writes an assignment of his own.
+    Shuffle,
+    /// A void record is written.
+    Noise,
     /// The end of all faults.
     Calm,
     /// The operator resumes what is paused.
@@ -32,7 +37,13 @@ impl World {
         if !self.faulty
             && matches!(
                 fault,
-                Fault::Any | Fault::Churn | Fault::Outage | Fault::LostTail | Fault::Deaf
+                Fault::Any
+                    | Fault::Churn
+                    | Fault::Outage
+                    | Fault::LostTail
+                    | Fault::Deaf
+                    | Fault::Noise
+                    | Fault::Shuffle
             )
         {
             return Ok(());
@@ -52,6 +63,8 @@ impl World {
                 tell!(self, "slot {slot} writes, and never reads again");
                 self.processes[slot].defects.deaf = true;
             }
+            Fault::Noise => self.noise(),
+            Fault::Shuffle => self.shuffle(),
             Fault::Calm => self.calm(),
             Fault::Resume => self.resume(),
             Fault::HealLog => {
@@ -108,8 +121,8 @@ impl World {
                 let length = self.between(300, 3000);
                 self.at(length, Event::Fault(Fault::HealProcess(slot)));
             }
-            8 | 9 => self.leave(slot),
-            10 | 11 => self.operate(),
+            8 => self.leave(slot),
+            9..12 => self.operate(),
             12 => self.grow(),
             13 if self.dice.per_mille(300) => self.recreate(),
             _ if self.dice.per_mille(300) => {
@@ -117,9 +130,6 @@ impl World {
                 self.log_outage(length);
             }
             _ => {}
-        }
-        if self.options.scenario == Scenario::Targets {
-            self.shuffle();
         }
     }
 
@@ -195,6 +205,29 @@ impl World {
         self.checks.replay(self.log.records())
     }
 
+    /// A record that does not hold, or is none: it makes the log grow.
+    fn noise(&mut self) {
+        let Some(every) = self.options.noise else { return };
+        self.at(every, Event::Fault(Fault::Noise));
+        self.serial += 1;
+        let record = self.dice.per_mille(800).then(|| Record::Skip {
+            by: "sim".to_owned(),
+            why: "x".repeat(200),
+            partition: ("alpha".into(), 99),
+            offset: 0,
+            seen: Token::NONE,
+        });
+        let payload = record
+            .as_ref()
+            .map_or_else(|| b"{\"v\":1".to_vec(), Record::encode);
+        let sent = Rc::new(Sent {
+            logical: (self.serial, 0),
+            payload,
+            record,
+        });
+        self.at(0, Event::Arrive(sent, None));
+    }
+
     fn calm(&mut self) {
         self.faulty = false;
         self.outage = false;
@@ -259,15 +292,18 @@ impl World {
         let end = self.source_end(topic, &partition).unwrap_or(0).unsigned_abs();
         let seen = there.seen();
         let record = match self.dice.below(10) {
-            0..6 => {
-                let to = i64::try_from(self.dice.below(end + 1)).unwrap_or(0);
+            0..5 => {
+                // To none: a first position is worked out again.
+                let to = i64::try_from(self.dice.below(end + 1))
+                    .ok()
+                    .filter(|_| self.dice.per_mille(850));
                 Record::Reset {
                     by,
                     why,
-                    partitions: vec![(partition, Some(to), seen)],
+                    partitions: vec![(partition, to, seen)],
                 }
             }
-            6 => {
+            5 => {
                 let offset = i64::try_from(self.dice.below(end + 1)).unwrap_or(0);
                 Record::Skip {
                     by,
@@ -277,7 +313,7 @@ impl World {
                     seen,
                 }
             }
-            7 => {
+            6 | 7 => {
                 let (paused, seen) = (there.paused, there.pause_seen);
                 let partition = Some(partition);
                 if paused {
@@ -357,11 +393,13 @@ impl World {
         self.sources.insert(name.into(), source);
     }
 
-    /// Somebody writes an assignment of his own.
+    /// Any assignment on the right basis has to be safe.
     fn shuffle(&mut self) {
+        let again = self.between(20, 400);
+        self.at(again, Event::Fault(Fault::Shuffle));
         let state = &self.checks.oracle;
         let members: Vec<&MemberId> = state.members.keys().collect();
-        let Some(by) = state.leader().cloned().filter(|_| self.dice.per_mille(300)) else {
+        let Some(by) = state.leader().cloned() else {
             return;
         };
         let mut changes = BTreeMap::new();

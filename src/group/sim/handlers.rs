@@ -82,7 +82,8 @@ impl World {
 
     /// A cancelled handler takes a while to end, less than the cancel time.
     fn cancel_handlers(&mut self, slot: usize, which: impl Fn(&Handler) -> bool) {
-        let longest = self.processes[slot].session / 20 * 6 / 10;
+        // The last of it is for the time until it is noticed that the lease ends.
+        let longest = self.cancel(slot) - 15;
         let ids: Vec<u64> = (self.handlers.iter())
             .filter(|(_, handler)| handler.slot == slot && !handler.cancelled && which(handler))
             .map(|(id, _)| *id)
@@ -182,13 +183,19 @@ impl World {
             .and_then(|run| run.choose(end, self.options.parallel, unix))
         {
             self.in_key_order(slot, partition, token, offset)?;
-            let delay = self.dice.between(0, 2);
-            self.after(slot, delay, Event::StartHandler(partition.clone(), token, offset));
-            if self.faulty && self.options.scenario.is_random() && self.dice.per_mille(1) {
+            let start = Event::StartHandler(partition.clone(), token, offset);
+            if self.faulty && self.options.scenario.is_random() && self.dice.per_mille(2) {
+                // Stopped just between the check and the start, which comes first when it goes on.
                 let length = self.dice.between(self.options.ms(100), self.options.ms(3000));
                 let suspend = self.dice.per_mille(300);
                 self.pause(slot, length, suspend);
+                let generation = self.processes[slot].generation;
+                self.queue
+                    .put_off(self.now + length, 0, (Some((slot, generation)), start));
+                return Ok(());
             }
+            let delay = self.dice.between(0, 2);
+            self.after(slot, delay, start);
         }
         Ok(())
     }
@@ -211,11 +218,15 @@ impl World {
         }
     }
 
+    fn cancel(&self, slot: usize) -> u64 {
+        self.options.cancel.min(self.processes[slot].session / 5)
+    }
+
     /// What the consumer checks before each start: a handler that is cancelled in time ends within the lease.
     fn may_start(&self, slot: usize) -> bool {
         let process = &self.processes[slot];
         let margin = if self.rules.has(Rule::CancelMargin) {
-            process.session / 20
+            self.cancel(slot)
         } else {
             0
         };
@@ -231,9 +242,7 @@ impl World {
         offset: i64,
     ) -> Checked {
         let process = &mut self.processes[slot];
-        let Some(member) = process.member.as_ref().map(|member| member.id().clone()) else {
-            return Ok(());
-        };
+        let leased = process.worker.lease > 0;
         let Some(run) = process.worker.run(partition, token) else {
             return Ok(());
         };
@@ -241,7 +250,7 @@ impl World {
             return Ok(());
         }
         // Between its check and this moment it may have learnt that it must not.
-        if !run.may_start() || process.worker.lease == 0 {
+        if !(leased && run.may_start()) {
             run.ended(offset, Outcome::Cancelled);
             self.check_idle(slot, partition, token);
             return Ok(());
@@ -255,7 +264,6 @@ impl World {
         let handler = Handler {
             slot,
             generation,
-            member,
             partition: partition.clone(),
             topic,
             offset,
@@ -263,11 +271,10 @@ impl World {
             cancelled: false,
         };
         self.handlers.insert(id, handler);
-        let long = self.dice.per_mille(100);
-        let delay = if long {
-            self.dice.between(60, 250)
-        } else {
-            self.dice.between(5, 40)
+        let delay = match self.dice.below(1000) {
+            0..30 if self.options.scenario.is_random() => self.dice.between(200, self.options.ms(300)),
+            0..100 => self.dice.between(60, 250),
+            _ => self.dice.between(5, 40),
         };
         self.at(delay, Event::HandlerEnds(id));
         Ok(())
@@ -306,7 +313,7 @@ impl World {
                 .lost_tail
                 .is_some_and(|at| self.now < at + 2 * self.options.session);
             let over = process.now(self.now, self.counts_suspend()).lease >= process.worker.lease;
-            if unclean || over && was_paused(process, self.now) {
+            if unclean || over && was_paused(process, self.cancel(stale), self.now) {
                 self.tally.excused += 1;
                 continue;
             }
@@ -368,6 +375,6 @@ impl World {
 }
 
 /// Whether it is paused, or was a moment ago: it had no time to end its handlers.
-fn was_paused(process: &Process, now: u64) -> bool {
-    process.paused_until >= now || process.last_pause_end + 300 > now
+fn was_paused(process: &Process, cancel: u64, now: u64) -> bool {
+    process.paused_until >= now || process.last_pause_end + cancel + 300 > now
 }

@@ -56,10 +56,14 @@ pub(super) struct Options {
     pub(super) deaf_at: Option<u64>,
     /// When the faults end.
     pub(super) calm_at: u64,
+    /// The longest that a cancelled handler goes on.
+    pub(super) cancel: u64,
     /// The most bytes of `done` in a report, where it is not what it is outside of tests.
     pub(super) done_bytes: Option<usize>,
     /// The least distance of two marks, in bytes, where it is not what it is outside of tests.
     pub(super) mark_bytes: Option<usize>,
+    /// Somebody writes a record that is void every so many ms.
+    pub(super) noise: Option<u64>,
     /// Whether deleting from the log is allowed.
     pub(super) deletes: bool,
 }
@@ -71,6 +75,8 @@ impl Options {
         let random = scenario.is_random();
         let processes = usize::try_from(dice.between(1 + u64::from(!random), most)).unwrap_or(2);
         let partition = |dice: &mut Dice| i32::try_from(dice.between(1, 3)).unwrap_or(1);
+        // What does not fit in them is handled again: that takes many records at once.
+        let few_bytes = random && dice.per_mille(150);
         Self {
             scenario,
             seed,
@@ -79,14 +85,16 @@ impl Options {
             partitions: vec![partition(dice), partition(dice)],
             latest: dice.per_mille(300),
             first_end: i64::try_from(dice.below(60)).unwrap_or(0),
-            rate: session / 20,
-            parallel: if dice.per_mille(300) { 4 } else { 2 },
+            rate: session / if few_bytes { 60 } else { 20 },
+            parallel: if few_bytes || dice.per_mille(300) { 4 } else { 2 },
             retries: if random { 20 } else { 0 },
             deaf_at: (random && processes > 2 && dice.per_mille(100)).then(|| dice.between(2, 8) * session),
             // The longer runs see more snapshots.
             calm_at: session * if dice.per_mille(200) { 25 } else { 9 },
-            done_bytes: dice.per_mille(250).then_some(2),
+            cancel: session / if dice.per_mille(500) { 20 } else { 5 },
+            done_bytes: few_bytes.then_some(4),
             mark_bytes: Some(4096),
+            noise: (random && dice.per_mille(250)).then(|| dice.between(8, 40)),
             deletes: dice.per_mille(900),
         }
     }

@@ -54,7 +54,7 @@ impl World {
             now: 0,
             queue: Queue::new(),
             log: super::log::Log::default(),
-            checks: Checks::new(rules, stride),
+            checks: Checks::new(rules, stride, options.latest),
             processes: Vec::new(),
             sources: std::collections::BTreeMap::new(),
             handlers: std::collections::BTreeMap::new(),
@@ -101,6 +101,10 @@ impl World {
                 if self.options.scenario == Scenario::Unclean {
                     self.at(self.options.ms(3000), Event::Fault(Fault::LostTail));
                 }
+                if self.options.scenario == Scenario::Targets {
+                    self.at(self.options.ms(2000), Event::Fault(Fault::Shuffle));
+                }
+                self.at(0, Event::Fault(Fault::Noise));
                 if let Some(at) = self.options.deaf_at {
                     self.at(at, Event::Fault(Fault::Deaf));
                 }

@@ -55,7 +55,6 @@ pub(super) enum Event {
 pub(super) struct Handler {
     pub(super) slot: usize,
     pub(super) generation: u64,
-    pub(super) member: MemberId,
     pub(super) partition: PartitionId,
     pub(super) topic: [u8; 16],
     pub(super) offset: i64,
@@ -89,7 +88,7 @@ pub(super) struct Tally {
     pub(super) cuts: u64,
     pub(super) overtaken: u64,
     pub(super) diverged: u64,
-    pub(super) snapshots: u64,
+    pub(super) marks: u64,
 }
 
 impl Tally {
@@ -110,7 +109,7 @@ impl Tally {
             cuts,
             overtaken,
             diverged,
-            snapshots,
+            marks,
         } = other;
         self.events += events;
         self.records += records;
@@ -127,7 +126,7 @@ impl Tally {
         self.cuts += cuts;
         self.overtaken += overtaken;
         self.diverged += diverged;
-        self.snapshots += snapshots;
+        self.marks += marks;
     }
 }
 
@@ -284,6 +283,7 @@ impl World {
             match &logged.sent.record {
                 Some(Record::Assign { .. }) => self.tally.assigns += 1,
                 Some(Record::Reset { .. }) => self.tally.resets += 1,
+                Some(Record::Mark { .. }) => self.tally.marks += 1,
                 _ => {}
             }
         }
@@ -365,7 +365,7 @@ impl World {
         });
         let delay = self.dice.between(1, 50);
         self.at(delay, Event::Arrive(Rc::clone(&sent), None));
-        if self.dice.per_mille(150) {
+        if self.dice.per_mille(300) {
             let more = self.dice.between(10, self.options.ms(2000));
             self.at(delay + more, Event::Arrive(sent, None));
         }

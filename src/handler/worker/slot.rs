@@ -34,7 +34,7 @@ const READ: usize = 64 << 10;
 
 /// What a slot is told.
 pub(super) enum ToSlot {
-    Job(Job),
+    Job(Box<Job>),
     Cancel(u64),
     Stop { terminate: Instant, kill: Instant },
 }
@@ -232,8 +232,7 @@ impl<'a> Life<'a> {
                 n = self.slot.jobs.recv_many(&mut told, BATCH) => if n == 0 {
                     Err(Cause::Stopped)
                 } else {
-                    let now = told.drain(..).map(|message| self.told(message)).fold(Ok(()), Result::and);
-                    now
+                    self.told(&mut told)
                 },
                 _ = self.child.wait() => Err(match self.stop {
                     Some(_) => Cause::Stopped,
@@ -253,20 +252,24 @@ impl<'a> Life<'a> {
         [self.check, self.closed, stop].into_iter().flatten().min()
     }
 
-    fn told(&mut self, message: ToSlot) -> Result<(), Cause> {
-        match message {
-            ToSlot::Job(job) => self.begin(job),
-            ToSlot::Cancel(id) if self.held.contains_key(&id) => return Err(Cause::Cancelled),
-            ToSlot::Cancel(_) => {}
-            ToSlot::Stop { terminate, kill } => {
-                self.stop = Some((terminate, kill));
-                self.stdin = None;
+    /// All of it, also if there is something among it that ends the process: no job may be forgotten.
+    fn told(&mut self, messages: &mut Vec<ToSlot>) -> Result<(), Cause> {
+        let mut end = Ok(());
+        for message in messages.drain(..) {
+            match message {
+                ToSlot::Job(job) => self.begin(job),
+                ToSlot::Cancel(id) if self.held.contains_key(&id) => end = Err(Cause::Cancelled),
+                ToSlot::Cancel(_) => {}
+                ToSlot::Stop { terminate, kill } => {
+                    self.stop = Some((terminate, kill));
+                    self.stdin = None;
+                }
             }
         }
-        Ok(())
+        end
     }
 
-    fn begin(&mut self, job: Job) {
+    fn begin(&mut self, job: Box<Job>) {
         let before = self.out.len();
         if let Err(error) = protocol::write_delivery(&mut self.out, job.id, &job.delivery) {
             self.out.truncate(before);
@@ -401,7 +404,7 @@ impl<'a> Life<'a> {
     fn reckon(mut self, cause: Cause) -> Option<Option<String>> {
         let held = std::mem::take(&mut self.held);
         let jobs = held.len();
-        let (in_hand, unread): (Vec<_>, Vec<_>) =
+        let (in_hand, mut unread): (Vec<_>, Vec<_>) =
             held.into_values().partition(|held| held.end <= self.written);
         let tail = self.tail.text();
         let mut wrong = None;
@@ -414,18 +417,12 @@ impl<'a> Life<'a> {
                 };
                 let why = bounded(format!("the worker: {why}"));
                 if self.answered {
-                    // Not known before the next worker is there, unless it was the only one.
-                    let outcome = if in_hand.len() == 1 {
-                        Outcome::Lost { reaped: true }
-                    } else {
-                        let places = in_hand.iter().map(|held| held.place.clone());
-                        self.slot.tell(ToPool::Suspects(places.collect()));
-                        Outcome::Aborted
-                    };
-                    end(in_hand, outcome, &why);
+                    self.charge(in_hand, &why);
                     tracing::warn!(worker = self.slot.number, "{why}");
                 } else {
+                    // Also what it did not read: else nobody would be told that no worker ever lives.
                     end(in_hand, Outcome::Hold, &why);
+                    end(std::mem::take(&mut unread), Outcome::Hold, &why);
                     wrong = Some(why);
                 }
             }
@@ -456,6 +453,18 @@ impl<'a> Life<'a> {
         end(unread, Outcome::Aborted, "the worker had not read it");
         self.free(jobs);
         (!self.is_stopping()).then_some(wrong)
+    }
+
+    /// One alone is to blame; of several nobody knows which, and they are run again alone.
+    fn charge(&self, held: Vec<Held>, why: &str) {
+        let outcome = if held.len() == 1 {
+            Outcome::Lost { reaped: true }
+        } else {
+            let places = held.iter().map(|held| held.place.clone());
+            self.slot.tell(ToPool::Suspects(places.collect()));
+            Outcome::Aborted
+        };
+        end(held, outcome, why);
     }
 
     fn is_stopping(&self) -> bool {

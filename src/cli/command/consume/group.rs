@@ -65,7 +65,7 @@ pub(super) async fn run(
         .await;
     // It has ended, or is in the middle of a write that nobody reads: that is not waited for.
     let printed = match &ending {
-        Ok(Ending::Left { .. }) => Some((&mut finished).await.context("printing has ended early")?),
+        Ok(Ending::Left { .. }) => Some(finished.await.context("printing has ended early")?),
         _ => finished.try_recv().ok(),
     };
     let exit = printed.transpose()?.unwrap_or(Exit::Done);

@@ -205,6 +205,40 @@ mod tests {
     }
 
     #[test]
+    fn a_letter_whose_record_the_group_still_works_on_is_told() {
+        use crate::dead_letter::letter::{Entry, read};
+        use crate::group::record::TopicInfo;
+        use crate::group::state::PartitionState;
+        use crate::progress::Progress;
+        let letter = |offset: &'static [u8]| {
+            let headers: [crate::record::Header<'_>; 3] = [
+                (b"__dlq.errors.topic", Some(b"orders")),
+                (b"__dlq.errors.partition", Some(b"0")),
+                (b"__dlq.errors.offset", Some(offset)),
+            ];
+            match read(headers.iter().copied()) {
+                Entry::Letter(letter) => *letter,
+                Entry::Resolution(_) => panic!("a resolution"),
+            }
+        };
+        let mut state = State::default();
+        assert_eq!(finished(&state, &letter(b"9")), None);
+        let (id, partitions) = ([1; 16], 1);
+        state.topics.insert("orders".into(), TopicInfo { id, partitions });
+        let now = PartitionState {
+            progress: Progress::at(10, -1),
+            ..PartitionState::default()
+        };
+        state.partitions.insert(("orders".into(), 0), now);
+        assert_eq!(finished(&state, &letter(b"9")), Some(true));
+        assert_eq!(finished(&state, &letter(b"10")), Some(false));
+        // Another topic of the same name.
+        let mut other = letter(b"9");
+        other.topic_id = Some([2; 16]);
+        assert_eq!(finished(&state, &other), None);
+    }
+
+    #[test]
     fn bytes_are_text_or_base64() {
         assert_eq!(bytes(Some(b"a")), json!("a"));
         assert_eq!(bytes(Some(b"\xff")), json!({"base64": "/w=="}));

@@ -49,8 +49,18 @@ pub(super) async fn run(
         let changed = if switch.dry_run {
             is_paused(&state, place.as_ref()) != switch.pause
         } else {
-            let record = |state: &State| Ok(record(state, switch, place.as_ref(), &manner.operator));
-            decide(cluster, &switch.group, record).await?.is_some()
+            let write = |pause: bool| {
+                let record =
+                    move |state: &State| Ok(record(state, switch, pause, place.as_ref(), &manner.operator));
+                decide(cluster, &switch.group, record)
+            };
+            let changed = write(switch.pause).await?.is_some();
+            if !changed && !switch.pause && place.is_none() {
+                // Nothing is paused; but a fuse that has blown lives in the members alone, who hear of it by this.
+                write(true).await?;
+                write(false).await?;
+            }
+            changed
         };
         let result = result(switch.pause, switch.dry_run, changed);
         if !manner.json {
@@ -111,10 +121,11 @@ fn still_paused(state: &State, switch: &SwitchGroup) -> Partitions {
 fn record(
     state: &State,
     switch: &SwitchGroup,
+    pause: bool,
     place: Option<&PartitionId>,
     operator: &str,
 ) -> Option<Record> {
-    if is_paused(state, place) == switch.pause {
+    if is_paused(state, place) == pause {
         return None;
     }
     let seen = match place {
@@ -122,7 +133,7 @@ fn record(
         Some(partition) => state.partitions.get(partition)?.pause_seen,
     };
     let (by, why, partition) = (operator.to_owned(), switch.why.clone(), place.cloned());
-    Some(if switch.pause {
+    Some(if pause {
         Record::Pause {
             by,
             why,
@@ -170,7 +181,7 @@ mod tests {
     fn a_pause_carries_the_state_that_it_changes() {
         let mut state = State::default();
         state.pause_seen = Position::new(1, 7);
-        match record(&state, &switch(true), None, "ann") {
+        match record(&state, &switch(true), true, None, "ann") {
             Some(Record::Pause {
                 seen,
                 partition: None,
@@ -183,10 +194,10 @@ mod tests {
     #[test]
     fn what_is_so_already_is_not_written() {
         let mut state = State::default();
-        assert_eq!(record(&state, &switch(false), None, "ann"), None);
+        assert_eq!(record(&state, &switch(false), false, None, "ann"), None);
         state.paused = true;
-        assert_eq!(record(&state, &switch(true), None, "ann"), None);
-        assert!(record(&state, &switch(false), None, "ann").is_some());
+        assert_eq!(record(&state, &switch(true), true, None, "ann"), None);
+        assert!(record(&state, &switch(false), false, None, "ann").is_some());
     }
 
     #[test]
@@ -197,7 +208,7 @@ mod tests {
         state.partitions.entry(partition.clone()).or_default();
         assert!(!is_paused(&state, Some(&partition)));
         assert!(still_paused(&state, &switch(false)).is_empty());
-        assert!(record(&state, &switch(true), Some(&partition), "ann").is_some());
+        assert!(record(&state, &switch(true), true, Some(&partition), "ann").is_some());
         state.partitions.entry(partition).or_default().paused = true;
         assert_eq!(still_paused(&state, &switch(false)).to_string(), "t 0");
         assert!(still_paused(&state, &switch(true)).is_empty());

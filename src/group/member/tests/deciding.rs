@@ -138,6 +138,23 @@ fn a_topic_made_anew_is_begun_anew_and_old_metadata_does_not_bring_it_back() {
 }
 
 #[test]
+fn metadata_older_than_what_the_group_knows_changes_no_topic() {
+    let mut world = World::with(2, 2);
+    let of = |id| Topics::from([(Arc::from("t"), topic(id, 2))]);
+    // It was made anew twice; the first member has seen the last, the second the one between.
+    world.seats[1].member.topics_seen(of(2));
+    world.seats[0].member.topics_seen(of(3));
+    world.run(900);
+    world.seats[1].member.topics_seen(of(2));
+    world.run(6_000);
+    assert_eq!(world.state(0).topics.get("t").unwrap().id, [3; 16]);
+    // What it has looked up long after is news.
+    world.seats[1].member.topics_seen(of(4));
+    world.run(6_000);
+    assert_eq!(world.state(0).topics.get("t").unwrap().id, [4; 16]);
+}
+
+#[test]
 fn a_patterns_new_topic_is_subscribed_to_and_read_from_its_beginning() {
     let mut world = World::new(2);
     let pattern = || MemberSettings {

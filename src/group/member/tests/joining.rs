@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::{Action, Lost, Member, MemberSettings};
 use super::{World, partition, settings, topic};
-use crate::group::record::{Position, Record, Topics};
+use crate::group::record::{MemberId, Position, Record, Topics};
 use crate::group::rules::Rules;
 use crate::progress::Progress;
 
@@ -61,6 +61,52 @@ fn nothing_starts_before_the_first_position_was_read_back() {
     world.run(3_000);
     assert_eq!(world.seats[0].started[&partition], (token, Progress::at(42, 3)));
     assert_eq!(world.seats[0].count(0, |action| *action == Action::Ready), 1);
+}
+
+#[test]
+fn a_first_position_is_not_found_twice_under_one_token() {
+    let mut world = World::new(1);
+    world.sit(settings());
+    world.seats[0].finds = false;
+    world.until("the position is asked for", |world| {
+        world.seats[0].count(0, |action| matches!(action, Action::FindPosition { .. })) == 1
+    });
+    let token = world.state(0).partitions[&partition(0)].token.unwrap();
+    world.seats[0].withheld = vec!["report"];
+    let clock = world.clock();
+    world.seats[0].member.found_position(&partition(0), token, 42, -1);
+    world.seats[0].member.tick(clock);
+    // The partition is to move, and then it is not.
+    let other = MemberId::random(77);
+    let end = world.end();
+    world.append(&Record::Join {
+        member: other.clone(),
+        instance: None,
+        host: "host".to_owned(),
+        topics: world.topics.clone(),
+        session_ms: 60_000,
+        speaks: 1,
+        read: end,
+    });
+    for target in [other, world.id(0)] {
+        world.run(5);
+        let assign = Record::Assign {
+            by: world.id(0),
+            basis: world.state(0).version,
+            changes: [(partition(0), Some(target))].into(),
+        };
+        world.append(&assign);
+        world.run(5);
+    }
+    // A second answer, by now at another offset, is not heard.
+    world.seats[0].member.found_position(&partition(0), token, 99, -1);
+    world.seats[0].withheld.clear();
+    world.until("it has started", |world| world.shares() == [1]);
+    assert_eq!(world.seats[0].started[&partition(0)].1.next, Some(42));
+    assert_eq!(
+        world.seats[0].count(0, |action| matches!(action, Action::FindPosition { .. })),
+        1
+    );
 }
 
 #[test]

@@ -21,9 +21,9 @@ use crate::group::record::Token;
 use crate::progress::Progress;
 use crate::record::{Batches, RecordView};
 
-/// Bytes that are written out at once: as much as a pipe takes. A write that nobody reads cannot be taken back, and
+/// Bytes that are written out at once: half of what a pipe takes. A write that nobody reads cannot be taken back, and
 /// holds up a hand-over.
-const FULL: usize = 64 << 10;
+const FULL: usize = 32 << 10;
 /// Pieces of work whose end waits to be told with those that follow.
 const MOST_UNTOLD: usize = 64;
 /// How often a lost lease is looked at.

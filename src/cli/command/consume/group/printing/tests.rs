@@ -93,8 +93,8 @@ fn work(from: i64, count: i64, permit: &Permit) -> Work {
             tag: 1,
             broker: 1,
             // Behind the last record there is a marker, say.
-            offhigh_watermark: 0,
-            sets: from..from + count + 1,
+            high_watermark: 0,
+            offsets: from..from + count + 1,
             set: Bytes::from(batch),
             aborted: Vec::new(),
         },
