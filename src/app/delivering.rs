@@ -270,7 +270,9 @@ impl Deliverer {
                 progress,
             } => {
                 let grant = Grant {
-                    taken_over: progress.next.is_some_and(|next| next > 0),
+                    taken_over: progress.next.is_some_and(|next| next > 0)
+                        || !progress.done.is_empty()
+                        || !progress.held.is_empty(),
                     beside: self.letters.source_of(&partition),
                     retention: self.letters.retention(&partition.0),
                 };

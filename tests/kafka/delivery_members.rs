@@ -106,8 +106,12 @@ fn attempts_are_carried_over_when_the_owner_is_killed_twice() {
             .all(|pair| pair[1] <= pair[0] + 1 && pair[1] + 2 >= pair[0]),
         "{numbers:?}"
     );
-    // At a kill the last one may be lost, and with it that it counted.
-    assert!(sure <= 9 + 4 && possible >= 9, "{sure} to {possible}");
+    // A kill loses the attempts that were made again, and whether the one before them counted.
+    let lost = numbers.len() - usize::try_from(last).expect("few") + 2;
+    assert!(
+        sure <= 9 + lost && possible >= 9,
+        "{sure} to {possible} of {numbers:?}"
+    );
     owners_in_turn(&http.seen());
     in_order(&http.seen(), &places(&letters));
 }
@@ -120,7 +124,7 @@ fn members_killed_stopped_and_drained_under_load_lose_nothing_and_keep_the_order
     // A tenth fails at first, so retries wait wherever something happens.
     let http = Http::start(|seen| match seen.offset % 10 {
         3 if seen.before == 0 => Reply::Status(500),
-        _ => Reply::After(Duration::from_millis(5), 204),
+        _ => Reply::After(Duration::from_millis(20), 204),
     });
     case.publish(&numbered(COUNT, |n| format!("k{}", n % 300)));
     let flags = ["--concurrency", "4", "--backoff", "100ms..600ms"];
@@ -167,7 +171,11 @@ fn members_killed_stopped_and_drained_under_load_lose_nothing_and_keep_the_order
         again(&seen)
     ));
     assert!(again(&seen) < COUNT / 5, "{}", again(&seen));
-    assert_eq!(again(&seen[before + 8..]), 0, "a drain repeats nothing");
+    assert_eq!(
+        again(&seen[before.min(seen.len())..]),
+        0,
+        "a drain repeats nothing"
+    );
     assert_eq!(case.letters().len(), 0);
 }
 
@@ -321,6 +329,7 @@ fn a_member_without_its_lease_starts_nothing_and_ends_what_runs() {
     mended.store(true, Ordering::SeqCst);
     kafka.start(0);
     wait_for("all is done", LIMIT, || (http.done_count() == 4).then_some(()));
+    loud(&format!("all done {:.1?} after the kill", killed.elapsed()));
     case.finished();
     member.leaves();
     let seen = http.seen();

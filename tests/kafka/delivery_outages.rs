@@ -1,6 +1,7 @@
 //! Handlers that are down, wrong or broken: it is not the events' fault, so nothing is lost and nothing set aside.
 
 use std::collections::BTreeSet;
+use std::thread;
 use std::time::Duration;
 
 use crate::barnabas_bin::barnabas;
@@ -27,7 +28,7 @@ fn a_handler_that_is_down_for_a_while_gets_all_of_it_later_and_in_order() {
     http.die();
     opens(&mut member);
     // Far longer than two attempts take.
-    std::thread::sleep(Duration::from_secs(3));
+    thread::sleep(Duration::from_secs(3));
     let before = http.count();
     http.rise();
     all_done(&http, 2_000);
@@ -61,6 +62,8 @@ fn a_handler_that_dies_with_every_event_in_its_hands_gets_each_again() {
     wait_for("eight are in its hands", LIMIT, || {
         (http.count() == 8).then_some(())
     });
+    // Long enough that none can have met a connection that was just being closed.
+    thread::sleep(Duration::from_millis(1_200));
     http.die();
     http.rise();
     wait_for("all is done", LIMIT, || (http.done_count() == 200).then_some(()));
@@ -94,7 +97,7 @@ fn holds(name: &str, wrong: impl Fn() -> Reply + Send + Sync + 'static) {
     let mut member = case.posts(&http, &["--retry", "2"]);
     opens(&mut member);
     let began = http.count();
-    std::thread::sleep(Duration::from_secs(2));
+    thread::sleep(Duration::from_secs(2));
     let asked = http.count() - began;
     loud(&format!(
         "{name}: {began} requests until the breaker opened, {asked} in the 2 s after"
@@ -183,7 +186,7 @@ fn a_deploy_that_refuses_everything_blows_the_fuse_before_there_are_many_dead_le
     case.publish_numbered(1_000, 200);
     let mut member = case.posts(&http, &["--concurrency", "8"]);
     member.says("rejects nearly everything");
-    std::thread::sleep(Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(1));
     let letters = case.letters();
     loud(&format!(
         "422 to all: {} dead letters before the fuse",
@@ -206,7 +209,7 @@ fn a_deploy_that_refuses_everything_blows_the_fuse_before_there_are_many_dead_le
 }
 
 #[test]
-fn an_operator_who_means_it_resumes_and_the_rejected_are_set_aside() {
+fn an_operator_who_means_it_pauses_and_resumes_and_the_rejected_are_set_aside() {
     let Some(kafka) = Kafka::shared() else { return };
     let case = Case::new(kafka, "meant", 1);
     let http = Http::start(|seen| match seen.value.parse::<u32>() {
@@ -217,7 +220,9 @@ fn an_operator_who_means_it_resumes_and_the_rejected_are_set_aside() {
     let mut member = case.posts(&http, &["--concurrency", "8"]);
     member.says("rejects nearly everything");
     let bootstrap = kafka.bootstrap();
-    barnabas(&["groups", "resume", "-b", &bootstrap, &case.group], b"").success();
+    for verb in ["pause", "resume"] {
+        barnabas(&["groups", verb, "-b", &bootstrap, &case.group], b"").success();
+    }
     case.finished();
     member.leaves();
     assert_eq!(case.letters().len(), 100);
