@@ -278,3 +278,18 @@ fn an_event_that_takes_too_long_comes_again_after_the_grace_and_under_another_fe
     in_order(&seen, &BTreeSet::new());
     assert_eq!(case.letters().len(), 0);
 }
+
+#[test]
+fn a_rate_is_kept_to() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let case = Case::new(kafka, "rate", 2);
+    let http = Http::start(|_| Reply::Status(204));
+    case.publish_numbered(200, 200);
+    let member = case.posts(&http, &["--max-rate", "100"]);
+    all_done(&http, 200);
+    member.leaves();
+    let seen = http.seen();
+    let took = seen[199].began.duration_since(seen[0].began);
+    // Some may start at once at the beginning.
+    assert!((0.9..5.0).contains(&took.as_secs_f64()), "{took:?}");
+}

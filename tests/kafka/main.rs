@@ -5,6 +5,7 @@ mod support;
 
 mod barnabas_bin;
 mod delivery_handler;
+mod delivery_scripts;
 mod delivery_support;
 mod judge;
 mod member;
