@@ -220,9 +220,15 @@ fn an_operator_who_means_it_pauses_and_resumes_and_the_rejected_are_set_aside() 
     let mut member = case.posts(&http, &["--concurrency", "8"]);
     member.says("rejects nearly everything");
     let bootstrap = kafka.bootstrap();
-    for verb in ["pause", "resume"] {
+    let operate = |verb: &str| {
         barnabas(&["groups", verb, "-b", &bootstrap, &case.group], b"").success();
-    }
+    };
+    operate("pause");
+    wait_for("nothing is tried for a second", LIMIT, || {
+        let last = http.seen().last().map(|seen| seen.began)?;
+        (last.elapsed() > Duration::from_secs(1)).then_some(())
+    });
+    operate("resume");
     case.finished();
     member.leaves();
     assert_eq!(case.letters().len(), 100);
