@@ -53,6 +53,8 @@ const LEAVING_IDLE: Duration = Duration::from_secs(3);
 const STOPPING: Duration = Duration::from_secs(2);
 /// How long a partition that could not be read is left alone.
 const RETRY: Duration = Duration::from_secs(30);
+/// Between two looks for a lease that was lost, in milliseconds.
+const NO_LEASE_MS: u64 = 100;
 /// After an error of looking something up.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -120,6 +122,8 @@ pub struct Deliverer {
     ready: bool,
     /// Until when leaving may take.
     leaving: Option<Instant>,
+    /// Events that were cancelled while it left.
+    cut_off: usize,
 }
 
 impl Deliverer {
@@ -157,6 +161,7 @@ impl Deliverer {
             notices: Vec::new(),
             ready: false,
             leaving: None,
+            cut_off: 0,
         }
     }
 
@@ -178,7 +183,10 @@ impl Deliverer {
                     Some(Event::Failed(failure)) => return Err(failure),
                     Some(Event::Left) | None => {
                         self.stop().await;
-                        return Ok(Ending::Left { unread: self.unread() });
+                        return Ok(Ending::Left {
+                            unread: self.unread(),
+                            cut_off: self.cut_off,
+                        });
                     }
                     Some(event) => {
                         self.event(event);
@@ -239,7 +247,13 @@ impl Deliverer {
     fn wake(&mut self) -> Option<Instant> {
         let now = now();
         let core = self.core.next_wake(now).map(|at| at.saturating_sub(now.mono));
-        let lease = (!self.aborts.is_empty()).then(|| self.group.lease().left().max(1));
+        let lease = self.group.lease();
+        let lease = if lease.may_start() {
+            (!self.aborts.is_empty()).then(|| lease.left().max(1))
+        } else {
+            // Nobody tells when it is there again.
+            (!self.owned.is_empty()).then_some(NO_LEASE_MS)
+        };
         let soonest = core.into_iter().chain(lease).min();
         let soonest = soonest.map(|millis| clock::now() + Duration::from_millis(millis));
         let retries = self.owned.values().filter_map(|owned| owned.source.retry);
@@ -264,7 +278,9 @@ impl Deliverer {
                 progress,
             } => {
                 let grant = Grant {
-                    taken_over: progress.next.is_some_and(|next| next > 0),
+                    taken_over: progress.next.is_some_and(|next| next > 0)
+                        || !progress.done.is_empty()
+                        || !progress.held.is_empty(),
                     beside: self.letters.source_of(&partition),
                     retention: self.letters.retention(&partition.0),
                 };

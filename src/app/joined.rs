@@ -49,6 +49,8 @@ pub enum Ending {
     Left {
         /// Partitions that it could not read at the end.
         unread: usize,
+        /// Events whose handlers did not end in time and were cancelled: the next owner delivers them again.
+        cut_off: usize,
     },
     /// It gave up waiting for that.
     GaveUp {
@@ -169,6 +171,7 @@ impl Joined {
         let unread = self.owned.values().filter(|owned| owned.retry.is_some());
         Ending::Left {
             unread: unread.count(),
+            cut_off: 0,
         }
     }
 

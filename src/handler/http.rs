@@ -24,6 +24,9 @@ use crate::event::Event;
 /// What is shown of an answer's body, in bytes.
 const BODY_EXCERPT: usize = 1024;
 
+/// A reused connection that breaks within this time was being closed while it was idle; later, the handler had the event.
+const STALE: Duration = Duration::from_secs(1);
+
 /// For `--ready-url` to answer.
 const READY_LIMIT: Duration = Duration::from_secs(5);
 
@@ -237,13 +240,14 @@ impl Inner {
 
     /// `connected` becomes true when the request is on its way.
     async fn exchange(&self, delivery: &Delivery, request: Request<Data>, connected: &AtomicBool) -> Answer {
-        let Some(mut link) = self.pool.take(clock::now()).await else {
+        let began = clock::now();
+        let Some(mut link) = self.pool.take(began).await else {
             return self.first(request, connected).await;
         };
         connected.store(true, Ordering::Relaxed);
         match link.exchange(request).await {
             // It was closed while it was idle, and our request met that: repeated once, which is nobody's failure.
-            Err(Broken { answered: false, .. }) => {
+            Err(Broken { answered: false, .. }) if began.elapsed() < STALE => {
                 drop(link);
                 match self.request(delivery) {
                     Ok(request) => self.first(request, connected).await,

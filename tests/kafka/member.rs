@@ -83,8 +83,17 @@ impl Member {
         } else {
             &["-f", "%p %o %s\\n"]
         };
-        let args = [&["consume", "-b", &bootstrap, "-g", group][..], format, args].concat();
-        let mut child = command(&args)
+        Self::run(&[&["consume", "-b", &bootstrap, "-g", group][..], format, args].concat())
+    }
+
+    /// Starts one that gives its events to a handler: it prints nothing.
+    pub(crate) fn handle(kafka: &Kafka, group: &str, args: &[&str]) -> Self {
+        let bootstrap = kafka.bootstrap();
+        Self::run(&[&["consume", "-b", &bootstrap, "-g", group][..], args].concat())
+    }
+
+    fn run(args: &[&str]) -> Self {
+        let mut child = command(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -54,6 +54,9 @@ impl Deliverer {
         let mut next = Some(answered);
         while let Some((attempt, answer)) = next {
             self.aborts.remove(&attempt);
+            if self.leaving.is_some() && answer.outcome == Outcome::Aborted {
+                self.cut_off += 1;
+            }
             let why = (answer.outcome != Outcome::Done).then(|| letters::why(&answer));
             self.core.outcome(now, attempt, outcome(answer.outcome), why);
             next = self.running.next().now_or_never().flatten();

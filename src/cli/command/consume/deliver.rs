@@ -88,8 +88,17 @@ pub(super) async fn run(
         .run(&mut interrupts, |notice| telling::tell(output, &name, notice))
         .await?;
     match ending {
-        Ending::Left { unread: 0 } => Ok(Exit::Done),
-        Ending::Left { unread } => anyhow::bail!("{} could not be read", plural(number(unread), "partition")),
+        Ending::Left {
+            unread: 0,
+            cut_off: 0,
+        } => Ok(Exit::Done),
+        Ending::Left { unread: 0, cut_off } => anyhow::bail!(
+            "{} not done within --drain-timeout: the next owner delivers again what was cut off",
+            plural(number(cut_off), "event")
+        ),
+        Ending::Left { unread, .. } => {
+            anyhow::bail!("{} could not be read", plural(number(unread), "partition"))
+        }
         Ending::GaveUp { held } => anyhow::bail!(
             "{} of group {name} not handed over within --drain-timeout: others take over when the session is over",
             plural(number(held), "partition")

@@ -70,9 +70,11 @@ pub(super) async fn run(
     };
     let exit = printed.transpose()?.unwrap_or(Exit::Done);
     match ending? {
-        Ending::Left { unread: 0 } if gone && exit == Exit::Done => Ok(Exit::Refused),
-        Ending::Left { unread: 0 } => Ok(exit),
-        Ending::Left { unread } => anyhow::bail!("{} could not be read", plural(number(unread), "partition")),
+        Ending::Left { unread: 0, .. } if gone && exit == Exit::Done => Ok(Exit::Refused),
+        Ending::Left { unread: 0, .. } => Ok(exit),
+        Ending::Left { unread, .. } => {
+            anyhow::bail!("{} could not be read", plural(number(unread), "partition"))
+        }
         Ending::GaveUp { held } => anyhow::bail!(
             "{} of group {name} not handed over within --drain-timeout: others take over when the session is over",
             plural(number(held), "partition")
