@@ -426,5 +426,9 @@ fn an_operator_pauses_skips_and_resets_while_a_member_runs() {
     assert_eq!(member.prints(12)[11..], ["5"]);
     let ended = member.leaves();
     assert_eq!(ended.printed.len(), 12);
-    assert!(ended.said.iter().all(|line| !line.contains("warning")), "{:?}", ended.said);
+    assert!(
+        ended.said.iter().all(|line| !line.contains("warning")),
+        "{:?}",
+        ended.said
+    );
 }

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::broker::fetch::FetchLimits;
 use crate::cli::format::OutputFormat;
 use crate::cli::settings::Isolation;
-use crate::broker::fetch::FetchLimits;
 use crate::group::driver::Lease;
 use crate::group::record::Position;
 use crate::record::{BatchBuilder, BatchOptions, Compressor, NewRecord};
@@ -112,7 +112,10 @@ fn progress_is_told_behind_all_that_was_written_and_what_has_no_record() {
     let mut desk = Desk::new("all", settings(false));
     desk.print(&work(0, 3, &permit()));
     assert_eq!(std::fs::read_to_string(&desk.path).unwrap(), "");
-    assert!(desk.told.try_recv().is_err(), "nothing is told before it is written");
+    assert!(
+        desk.told.try_recv().is_err(),
+        "nothing is told before it is written"
+    );
     assert_eq!(desk.written(), ("0\n1\n2\n".to_owned(), vec![Some(4), None]));
 }
 
@@ -123,7 +126,10 @@ fn under_a_closed_permit_nothing_more_is_begun_and_what_was_begun_is_written() {
     desk.print(&work(0, 3, &permit));
     permit.close();
     desk.print(&work(4, 3, &permit));
-    assert_eq!(desk.written(), ("0\n1\n2\n".to_owned(), vec![Some(4), None, None]));
+    assert_eq!(
+        desk.written(),
+        ("0\n1\n2\n".to_owned(), vec![Some(4), None, None])
+    );
 }
 
 #[test]
@@ -177,10 +183,13 @@ fn unbuffered_each_record_is_written_and_told_by_itself() {
 
 #[test]
 fn a_count_ends_behind_the_last_record_that_it_takes() {
-    let mut desk = Desk::new("count", PrintSettings {
-        count: Some(2),
-        ..settings(false)
-    });
+    let mut desk = Desk::new(
+        "count",
+        PrintSettings {
+            count: Some(2),
+            ..settings(false)
+        },
+    );
     desk.print(&work(0, 3, &permit()));
     assert_eq!(desk.printing.sheet.left, Some(0));
     assert_eq!(desk.written(), ("0\n1\n".to_owned(), vec![Some(2), None]));
