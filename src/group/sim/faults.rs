@@ -94,12 +94,10 @@ impl World {
         self.at(again, Event::Fault(Fault::Any));
         let slot = self.any_slot();
         match self.dice.below(15) {
-            0 | 1 => {
-                if self.processes[slot].is_up() {
-                    self.end_process(slot, "dies");
-                    let delay = self.between(20, 2500);
-                    self.at(delay, Event::StartProcess(slot));
-                }
+            0 | 1 if self.processes[slot].is_up() => {
+                self.end_process(slot, "dies");
+                let delay = self.between(20, 2500);
+                self.at(delay, Event::StartProcess(slot));
             }
             2 | 3 => {
                 let length = self.between(50, 3500);

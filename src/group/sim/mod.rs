@@ -8,9 +8,13 @@
 //! - [`checks`], [`ending`]: the invariants;
 //! - [`seeds`]: many seeds; [`broken`]: that the checks can fail; [`scale`]: large groups, and what their logs cost.
 //!
-//! A seed that fails prints its options and its event log. More seeds, or one of them:
-//! `BARNABAS_SIM_SEEDS=10000 cargo test --profile sim --lib group::sim` and
-//! `BARNABAS_SIM_ONE=faults:4711 cargo test --lib group::sim::seeds::one_seed -- --nocapture`.
+//! A seed that fails prints its options and its event log. A plain `cargo test` runs the first 250 seeds; `.ci/run` runs ten
+//! thousand, in the profile `sim`. Two variables, for these tests alone, say otherwise:
+//!
+//! ```text
+//! BARNABAS_SIM_SEEDS=10000 cargo test --profile sim --lib group::sim::seeds -- --test-threads=1
+//! BARNABAS_SIM_ONE=faults:4711 cargo test --profile sim --lib group::sim::seeds::one_seed -- --nocapture
+//! ```
 
 mod broken;
 mod checks;

@@ -85,7 +85,7 @@ impl Options {
             partitions: vec![partition(dice), partition(dice)],
             latest: dice.per_mille(300),
             first_end: i64::try_from(dice.below(60)).unwrap_or(0),
-            rate: session / if few_bytes { 60 } else { 20 },
+            rate: session / if few_bytes { 45 } else { 14 },
             parallel: if few_bytes || dice.per_mille(300) { 4 } else { 2 },
             retries: if random { 20 } else { 0 },
             deaf_at: (random && processes > 2 && dice.per_mille(100)).then(|| dice.between(2, 8) * session),

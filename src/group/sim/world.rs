@@ -219,11 +219,9 @@ impl World {
             Event::HandlerEnds(id) => self.handler_ends(id, false),
             Event::CancelEnds(id) => self.handler_ends(id, true),
             Event::Arrive(sent, writer) => return self.arrive(sent, writer),
-            Event::Delete(before) => {
-                if !self.outage && self.log.delete_before(before) {
-                    self.tally.cuts += 1;
-                    tell!(self, "the log now starts at {before}");
-                }
+            Event::Delete(before) if !self.outage && self.log.delete_before(before) => {
+                self.tally.cuts += 1;
+                tell!(self, "the log now starts at {before}");
             }
             Event::Fault(fault) => return self.fault(fault),
             _ => {}
@@ -389,7 +387,7 @@ impl World {
         self.sources
             .iter()
             .take(take)
-            .map(|(name, source)| (Arc::clone(name), source.info.clone()))
+            .map(|(name, source)| (Arc::clone(name), source.info))
             .collect()
     }
 
