@@ -1,4 +1,4 @@
-//! The cluster: two connections per broker (fetching; all else), metadata, retries.
+//! The cluster: up to three connections per broker (fetching; a group's log; all else), metadata, retries.
 //!
 //! One task owns the connections; a [`Cluster`] is a handle to it. Requests themselves go straight
 //! over the connections that the task hands out.
@@ -29,11 +29,16 @@ const HEAD_START: Duration = Duration::from_millis(500);
 /// Delays between tries of a request.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// Which of a broker's two connections: a long poll holds up what comes behind it.
+/// Which of a broker's connections: a long poll holds up what comes behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Fetch requests.
     Fetch,
+    /// Fetch requests for partitions that cannot wait for the answer to the one before.
+    Beside,
+    /// The tail of a group's log: neither the records' long polls nor what is asked between them may hold it up,
+    /// and its own long polls nobody else. Only towards the broker that leads the log.
+    Log,
     /// All else.
     Other,
 }
@@ -375,7 +380,7 @@ impl Task {
                 link.not_before = None;
                 tell(waiting, &Ok(Arc::clone(&connection)));
                 if id.1 == Lane::Other && id.0 != Node::Any {
-                    // The bootstrap connection has served: at most two connections per broker.
+                    // The bootstrap connection has served: one connection per broker and lane.
                     self.drop_bootstrap(connection);
                 }
             }

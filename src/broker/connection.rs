@@ -172,6 +172,12 @@ impl Connection {
         self.broken.load(Ordering::Relaxed) || self.expires.is_some_and(|expires| now >= expires)
     }
 
+    /// Marks it as broken, for whoever does not wait for an answer as long as [`Self::request`] would: what is asked
+    /// from now on goes over a new connection.
+    pub(crate) fn give_up(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
     /// Sends a request and waits for its answer, `wait` longer than the usual limit
     /// (for what the request itself lets the broker wait).
     ///

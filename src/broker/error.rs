@@ -212,6 +212,19 @@ impl Error {
         )
     }
 
+    /// Whether a right is missing.
+    #[must_use]
+    pub fn is_unauthorised(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                ResponseError::TopicAuthorizationFailed
+                    | ResponseError::GroupAuthorizationFailed
+                    | ResponseError::ClusterAuthorizationFailed
+            )
+        )
+    }
+
     /// Kafka's error code, if it was one.
     #[must_use]
     pub fn code(&self) -> Option<ResponseError> {
@@ -261,6 +274,8 @@ pub fn retry_code(code: ResponseError) -> Retry {
         | E::NotController
         | E::BrokerNotAvailable
         | E::NetworkException => Retry::Refresh,
+        // Whoever asks a coordinator finds it anew for each try.
+        E::NotCoordinator | E::CoordinatorNotAvailable | E::CoordinatorLoadInProgress => Retry::Again,
         code if code.is_retriable() => Retry::Again,
         _ => Retry::No,
     }
@@ -294,6 +309,18 @@ pub fn explain(code: ResponseError) -> String {
         E::InvalidConfig => "a configuration is unknown or has an impossible value",
         E::PolicyViolation => "the brokers' policy forbids it",
         E::OffsetOutOfRange => "the offset is not in the partition (any more)",
+        E::UnknownMemberId | E::IllegalGeneration | E::StaleMemberEpoch => {
+            "the group has members of its own by Kafka's protocol; an offset can be committed from outside only while it has none"
+        }
+        E::NonEmptyGroup => "the group has members (by Kafka's own protocol); stop them first",
+        E::GroupIdNotFound => "the group does not exist",
+        E::InvalidGroupId => "not a legal group name",
+        E::NotCoordinator | E::CoordinatorNotAvailable | E::CoordinatorLoadInProgress => {
+            "the broker that coordinates the group is not ready at the moment"
+        }
+        E::OffsetMetadataTooLarge => {
+            "the text beside a committed offset is longer than offset.metadata.max.bytes"
+        }
         E::TopicDeletionDisabled => "the brokers do not let topics be deleted (delete.topic.enable)",
         E::UnsupportedCompressionType => "the brokers do not take this codec",
         E::InvalidRecord => "the brokers found a record invalid (a null key in a compacted topic?)",
@@ -340,6 +367,8 @@ mod tests {
             E::NotEnoughReplicasAfterAppend,
             E::RequestTimedOut,
             E::CoordinatorLoadInProgress,
+            E::CoordinatorNotAvailable,
+            E::NotCoordinator,
             E::ThrottlingQuotaExceeded,
         ] {
             assert_eq!(retry_code(code), Retry::Again, "{code:?}");

@@ -48,6 +48,10 @@ pub(crate) struct Part {
     pub(crate) diverged: Option<i64>,
     pub(crate) aborted: Vec<AbortedTransaction>,
     pub(crate) records: Bytes,
+    /// Where the log begins; −1 if the broker does not tell it.
+    pub(crate) log_start: i64,
+    /// The end of what may be read.
+    pub(crate) high_watermark: i64,
 }
 
 /// Puts a fetch request into the connection's stream, and returns its answer to wait for.
@@ -130,6 +134,8 @@ fn part(topic: &str, data: PartitionData) -> Part {
                 producer_id: entry.producer_id.0,
             })
             .collect(),
+        log_start: data.log_start_offset,
+        high_watermark: data.high_watermark,
         records: data.records.unwrap_or_default(),
     }
 }

@@ -41,20 +41,29 @@ macro_rules! apis {
     };
 }
 
-// The ceilings: Produce 13 and Fetch 13 name topics by id, DeleteTopics 6 likewise.
+// The ceilings: Produce 13 and Fetch 13 name topics by id, DeleteTopics 6 and OffsetCommit 10 likewise. FindCoordinator 4
+// and OffsetFetch 8 ask for several groups, in other fields: one more shape of the request for nothing.
 apis! {
     ProduceRequest, "Produce", ApiKey::Produce, 3..=12, 9;
     FetchRequest, "Fetch", ApiKey::Fetch, 4..=12, 12;
     ListOffsetsRequest, "ListOffsets", ApiKey::ListOffsets, 1..=8, 6;
     MetadataRequest, "Metadata", ApiKey::Metadata, 4..=12, 9;
+    OffsetCommitRequest, "OffsetCommit", ApiKey::OffsetCommit, 2..=9, 8;
+    OffsetFetchRequest, "OffsetFetch", ApiKey::OffsetFetch, 2..=7, 6;
+    FindCoordinatorRequest, "FindCoordinator", ApiKey::FindCoordinator, 0..=3, 3;
+    DescribeGroupsRequest, "DescribeGroups", ApiKey::DescribeGroups, 0..=5, 5;
+    ListGroupsRequest, "ListGroups", ApiKey::ListGroups, 0..=5, 3;
     SaslHandshakeRequest, "SaslHandshake", ApiKey::SaslHandshake, 1..=1, 32767;
     ApiVersionsRequest, "ApiVersions", ApiKey::ApiVersions, 0..=3, 3, response 32767;
     CreateTopicsRequest, "CreateTopics", ApiKey::CreateTopics, 2..=7, 5;
     DeleteTopicsRequest, "DeleteTopics", ApiKey::DeleteTopics, 1..=5, 4;
+    DeleteRecordsRequest, "DeleteRecords", ApiKey::DeleteRecords, 0..=2, 2;
     InitProducerIdRequest, "InitProducerId", ApiKey::InitProducerId, 0..=4, 2;
+    OffsetForLeaderEpochRequest, "OffsetForLeaderEpoch", ApiKey::OffsetForLeaderEpoch, 2..=4, 4;
     DescribeConfigsRequest, "DescribeConfigs", ApiKey::DescribeConfigs, 1..=4, 4;
     SaslAuthenticateRequest, "SaslAuthenticate", ApiKey::SaslAuthenticate, 0..=2, 2;
     CreatePartitionsRequest, "CreatePartitions", ApiKey::CreatePartitions, 0..=3, 2;
+    DeleteGroupsRequest, "DeleteGroups", ApiKey::DeleteGroups, 0..=2, 2;
     IncrementalAlterConfigsRequest, "IncrementalAlterConfigs", ApiKey::IncrementalAlterConfigs, 0..=1, 1;
 }
 

@@ -184,7 +184,7 @@ pub(crate) async fn open(
 }
 
 /// Tries the addresses in turn, the next one as soon as the one before has failed or had its head start.
-async fn connect(
+pub(crate) async fn connect(
     addresses: Vec<SocketAddr>,
 ) -> Result<(TcpStream, SocketAddr), Vec<(SocketAddr, io::Error)>> {
     let mut untried = addresses.into_iter();

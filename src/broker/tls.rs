@@ -83,9 +83,11 @@ pub enum TlsSettingsError {
     },
     /// No system roots.
     #[error(
-        "found no file of authorities to trust (looked at {looked_at}): set ssl.ca.location or the variable SSL_CERT_FILE"
+        "found no file of authorities to trust (looked at {looked_at}): set {property} or the variable SSL_CERT_FILE"
     )]
     NoSystemRoots {
+        /// Name of the setting.
+        property: &'static str,
         /// Comma-separated.
         looked_at: String,
     },
@@ -96,8 +98,8 @@ pub enum TlsSettingsError {
         path: PathBuf,
     },
     /// A key without a certificate.
-    #[error("ssl.key.location is set, and ssl.certificate.location is not")]
-    KeyWithoutCertificate,
+    #[error("{} is set, and {} is not", .0.key, .0.certificate)]
+    KeyWithoutCertificate(&'static Names),
     /// Certificate and key do not belong together.
     #[error("the private key {} does not belong to the certificate {}", .key.display(), .certificate.display())]
     KeyOfAnother {
@@ -122,6 +124,24 @@ pub enum TlsSettingsError {
     },
 }
 
+/// What the settings are called where the user sets them.
+#[derive(Debug)]
+pub struct Names {
+    /// Of the authorities.
+    pub ca: &'static str,
+    /// Of the client's certificate.
+    pub certificate: &'static str,
+    /// Of the client's private key.
+    pub key: &'static str,
+}
+
+/// Those of the brokers.
+const BROKERS: Names = Names {
+    ca: "ssl.ca.location",
+    certificate: "ssl.certificate.location",
+    key: "ssl.key.location",
+};
+
 /// Ready to make TLS connections; cheap to clone. One is kept for all of them, so that sessions are resumed.
 #[derive(Clone)]
 pub(crate) struct TlsConnector {
@@ -143,9 +163,20 @@ impl TlsConnector {
     /// # Errors
     /// If one cannot be used, or the processor cannot.
     pub(crate) fn prepare(settings: &TlsSettings) -> Result<Self, TlsSettingsError> {
+        Self::prepare_named(settings, &BROKERS)
+    }
+
+    /// The same with settings of other names.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub(crate) fn prepare_named(
+        settings: &TlsSettings,
+        names: &'static Names,
+    ) -> Result<Self, TlsSettingsError> {
         check_processor()?;
         let provider = Arc::new(rustls_graviola::default_provider());
-        let Trust { roots, named } = trust(settings)?;
+        let Trust { roots, named } = trust(settings, names)?;
         let verifier = Verifier {
             roots,
             named,
@@ -157,7 +188,7 @@ impl TlsConnector {
             .map_err(|source| TlsSettingsError::Setup { source })?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
-        let identity = identity(settings, &provider)?;
+        let identity = identity(settings, &provider, names)?;
         let presents_certificate = identity.is_some();
         let config = match identity {
             None => builder.with_no_client_auth(),
@@ -231,10 +262,10 @@ struct Trust {
     named: Vec<CertificateDer<'static>>,
 }
 
-fn trust(settings: &TlsSettings) -> Result<Trust, TlsSettingsError> {
+fn trust(settings: &TlsSettings, names: &Names) -> Result<Trust, TlsSettingsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &settings.ca {
-        let property = "ssl.ca.location";
+        let property = names.ca;
         let named = certificates(property, path)?;
         for (index, certificate) in named.iter().enumerate() {
             roots
@@ -254,6 +285,7 @@ fn trust(settings: &TlsSettings) -> Result<Trust, TlsSettingsError> {
             Some(path) => ("the system's authorities in", path),
             None => {
                 return Err(TlsSettingsError::NoSystemRoots {
+                    property: names.ca,
                     looked_at: SYSTEM_ROOTS.join(", "),
                 });
             }
@@ -263,6 +295,7 @@ fn trust(settings: &TlsSettings) -> Result<Trust, TlsSettingsError> {
     let (usable, _odd) = roots.add_parsable_certificates(certificates(property, path)?);
     if usable == 0 {
         return Err(TlsSettingsError::NoSystemRoots {
+            property: names.ca,
             looked_at: path.display().to_string(),
         });
     }
@@ -276,17 +309,21 @@ fn trust(settings: &TlsSettings) -> Result<Trust, TlsSettingsError> {
 fn identity(
     settings: &TlsSettings,
     provider: &CryptoProvider,
+    names: &'static Names,
 ) -> Result<Option<CertifiedKey>, TlsSettingsError> {
     let Some(certificate) = settings.certificate.clone() else {
         return if settings.key.is_some() {
-            Err(TlsSettingsError::KeyWithoutCertificate)
+            Err(TlsSettingsError::KeyWithoutCertificate(names))
         } else {
             Ok(None)
         };
     };
     let path = settings.key.clone().unwrap_or_else(|| certificate.clone());
-    let chain = certificates("ssl.certificate.location", &certificate)?;
-    let key = match provider.key_provider.load_private_key(private_key(&path)?) {
+    let chain = certificates(names.certificate, &certificate)?;
+    let key = match provider
+        .key_provider
+        .load_private_key(private_key(names.key, &path)?)
+    {
         Ok(key) => key,
         Err(source) => return Err(TlsSettingsError::KeyKind { path, source }),
     };
@@ -328,8 +365,7 @@ fn certificates(
     Ok(found)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsSettingsError> {
-    let property = "ssl.key.location";
+fn private_key(property: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>, TlsSettingsError> {
     let pem = read(property, path)?;
     if contains(&pem, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(&pem, b"Proc-Type: 4,ENCRYPTED") {
         return Err(TlsSettingsError::EncryptedKey {

@@ -1,6 +1,9 @@
 //! Flags as syntax only: what was written, as text. What it means is [`super::settings`]' business.
 
 mod consume;
+mod dlq;
+mod groups;
+mod handlers;
 mod produce;
 mod topics;
 
@@ -9,6 +12,8 @@ use std::collections::BTreeMap;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use consume::ConsumeArgs;
+pub(crate) use dlq::{DlqArgs, DlqCommand};
+pub(crate) use groups::{GroupsArgs, GroupsCommand};
 pub(crate) use produce::ProduceArgs;
 pub(crate) use topics::{TopicsArgs, TopicsCommand};
 
@@ -60,8 +65,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Produce(ProduceArgs),
-    Consume(ConsumeArgs),
+    Consume(Box<ConsumeArgs>),
     Topics(TopicsArgs),
+    Groups(GroupsArgs),
+    Dlq(DlqArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
     Help(HelpArgs),
@@ -158,6 +165,8 @@ impl Cli {
             Command::Produce(args) => args.put(&mut flags),
             Command::Consume(args) => args.put(&mut flags),
             Command::Topics(args) => args.put(&mut flags),
+            Command::Groups(args) => args.put(&mut flags),
+            Command::Dlq(args) => args.put(&mut flags),
             Command::Config(args) => {
                 args.json.put(&mut flags);
                 args.global.put(&mut flags);

@@ -51,16 +51,25 @@ impl Exit {
             Self::Done
         } else if error.chain().any(|cause| cause.is::<Usage>()) {
             Self::Usage
-        } else if error.chain().any(|cause| {
-            cause
-                .downcast_ref()
-                .is_some_and(crate::broker::Error::is_unreachable)
-        }) {
+        } else if error.chain().any(is_unreachable) {
             Self::Unreachable
         } else {
             Self::Failed
         }
     }
+}
+
+/// Whether a cause is that the brokers could not be reached. An error that passes on another's words hides it.
+fn is_unreachable(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use crate::dead_letter::{read::ReadError, topics::TopicError};
+    cause
+        .downcast_ref()
+        .is_some_and(crate::broker::Error::is_unreachable)
+        || cause
+            .downcast_ref()
+            .is_some_and(crate::group::log::LogError::is_unreachable)
+        || cause.downcast_ref().is_some_and(ReadError::is_unreachable)
+        || cause.downcast_ref().is_some_and(TopicError::is_unreachable)
 }
 
 /// Runs the process: what `main` is. Prints the error chain once, if there is one.
@@ -109,6 +118,20 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Topics(args) => {
             let (brokers, topics) = (settings.brokers()?, settings.topics(&args.command)?);
             block_on(command::topics::run(brokers, topics, &output))
+        }
+        Command::Groups(args) => {
+            let (brokers, groups) = (
+                settings.brokers()?,
+                settings.groups(&args.command, crate::clock::unix_millis())?,
+            );
+            block_on(command::groups::run(brokers, groups, &output))
+        }
+        Command::Dlq(args) => {
+            let (brokers, dlq) = (
+                settings.brokers()?,
+                settings.dlq(&args.command, crate::clock::unix_millis())?,
+            );
+            block_on(command::dlq::run(brokers, dlq, &output))
         }
         Command::Config(args) => command::config::run(args, &settings, &output),
         Command::Completions(_) | Command::Help(_) => Ok(Exit::Done),

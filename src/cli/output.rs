@@ -87,6 +87,13 @@ impl Output {
         }
     }
 
+    /// Tells on standard error, in the one line that scripts wait for, that work can begin; unless `--quiet`.
+    pub fn ready(&self, text: &str) {
+        if !self.quiet {
+            talk::ready(text);
+        }
+    }
+
     /// Warns on standard error, `--quiet` or not: a warning is about what may go wrong.
     pub fn warn(&self, text: &str) {
         talk::say("warning: ", text);

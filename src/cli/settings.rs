@@ -3,7 +3,11 @@
 
 mod broker;
 mod consume;
+mod dlq;
 mod file;
+mod groups;
+mod handle;
+mod join;
 mod layers;
 mod offsets;
 mod produce;
@@ -15,10 +19,15 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use consume::{ConsumeSettings, Isolation};
+pub use consume::{AloneSettings, ConsumeSettings, Isolation, PrintSettings, Reading};
+pub use dlq::{ChosenLetters, DlqAction, DlqSettings};
+pub use groups::{Chosen, GroupsAction, GroupsSettings, ResetGroup, ResetTo, SkipRecord, SwitchGroup};
+pub use handle::{HandleSettings, HandlerKind};
+pub use join::JoinSettings;
 pub(crate) use layers::{Given, Origin};
 pub use offsets::Start;
 pub use produce::{Batching, Cut, OwnedHeader, ProduceSettings};
+pub(crate) use refusal::similar;
 pub(crate) use table::{ROWS, Row, Secrecy, Unit};
 pub use topics::{AlterTopics, CreateTopics, TopicsAction, TopicsSettings};
 
@@ -42,7 +51,14 @@ impl Environment {
     /// # Errors
     /// If one of ours is not UTF-8.
     pub(crate) fn read() -> Result<Self, Usage> {
-        const OTHERS: [&str; 4] = ["HOME", "XDG_CONFIG_HOME", "NO_COLOR", "SSL_CERT_FILE"];
+        const OTHERS: [&str; 6] = [
+            "HOME",
+            "XDG_CONFIG_HOME",
+            "NO_COLOR",
+            "SSL_CERT_FILE",
+            "USER",
+            "HOSTNAME",
+        ];
         let mut variables = BTreeMap::new();
         for (name, value) in std::env::vars_os() {
             let Some(name) = name

@@ -23,6 +23,17 @@ pub struct Cursor {
     pub not_before: Option<Instant>,
     /// Errors in a row.
     pub errors: u32,
+    /// Stands in everything that is told of this partition, to tell it from what was fetched for an earlier cursor.
+    pub tag: u64,
+    /// Whether reading goes on where the log was cut back or made anew. If not, the cursor stops there, and whoever
+    /// owns it adds another one.
+    pub follows: bool,
+    /// Left out of requests.
+    pub(super) paused: bool,
+    /// Left out of them until another cursor comes.
+    pub(super) stopped: bool,
+    /// The broker whose request under way asks for it.
+    pub(super) asked: Option<i32>,
 }
 
 /// What an answer held.
@@ -53,6 +64,23 @@ impl Cursor {
             stop,
             not_before: None,
             errors: 0,
+            tag: 0,
+            follows: true,
+            paused: false,
+            stopped: false,
+            asked: None,
+        }
+    }
+
+    /// A cursor of somebody who decides for himself what follows from a cut or another topic. `last_epoch` is the
+    /// leader epoch of the record before `position`, −1 if not known.
+    #[must_use]
+    pub fn owned(topic: Arc<str>, partition: i32, position: i64, last_epoch: i32, tag: u64) -> Self {
+        Self {
+            last_epoch,
+            tag,
+            follows: false,
+            ..Self::new(topic, partition, position, None)
         }
     }
 
@@ -78,7 +106,9 @@ impl Cursor {
     pub fn advance(&mut self, set: &[u8]) -> Advance {
         let from = self.position;
         let mut batches = Batches::new(set);
+        let mut whole = false;
         for batch in batches.by_ref() {
+            whole = true;
             // A fetch from the middle of a batch brings all of it.
             let next = batch.header.next_offset();
             if next > self.position {
@@ -93,6 +123,8 @@ impl Cursor {
         }
         match batches.remainder() {
             Remainder::None => Advance::Nothing,
+            // Read before already: two requests asked for it.
+            Remainder::Truncated { .. } if whole => Advance::Nothing,
             // A broker brings at least one whole batch, whatever the limits are (KIP-74).
             Remainder::Truncated { .. } => Advance::Broken {
                 offset: from,
@@ -164,6 +196,15 @@ mod tests {
         let mut at = cursor(20, None);
         assert_eq!(at.advance(&batch(5, 10)), Advance::Nothing);
         assert_eq!(at.position, 20);
+    }
+
+    #[test]
+    fn batches_that_were_read_already_and_a_cut_one_behind_them_are_no_error() {
+        let mut set = [batch(5, 10), batch(5, 15)].concat();
+        set.truncate(set.len() - 1);
+        let mut at = cursor(15, None);
+        assert_eq!(at.advance(&set), Advance::Nothing);
+        assert_eq!(at.position, 15);
     }
 
     #[test]

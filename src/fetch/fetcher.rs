@@ -2,121 +2,43 @@
 //!
 //! One task owns the cursors. As soon as an answer has come, and its batches' headers have told where to go on, the
 //! next request leaves; the answer itself goes to whoever reads, through a channel that bounds what is in memory.
+//!
+//! Partitions may come and go while it runs ([`Partitions`]). One that comes while its broker holds a request of ours
+//! back for want of records does not wait for that: it is asked for beside it, over a connection of its own, until the
+//! next request for all.
+
+mod moves;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::cursor::{Advance, Cursor};
+use super::event::{Event, FetchError, Fetched};
 use crate::broker::backoff::Backoff;
 use crate::broker::cluster::{Cluster, Lane, Node};
 use crate::broker::connection::Connection;
 use crate::broker::error::{Error, Retry};
 use crate::broker::fetch::{self as wire, FetchLimits, Part, Wanted};
 use crate::broker::metadata::PartitionId;
-use crate::broker::offsets;
 use crate::clock;
-use crate::record::AbortedTransaction;
 
 /// Answers that wait for the reader, beside the one it works on.
 const AHEAD: usize = 1;
+/// Changes of the partitions that wait for the task.
+const CHANGES: usize = 64;
 /// Delays after errors.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Errors in a row after which a topic that the brokers do not know is taken for deleted: about 3 s.
 const MAX_UNKNOWN: u32 = 5;
-
-/// Records of one partition, as they came.
-#[derive(Debug)]
-pub struct Fetched {
-    /// The topic.
-    pub topic: Arc<str>,
-    /// The partition.
-    pub partition: i32,
-    /// The broker they came from.
-    pub broker: i32,
-    /// The offsets that were asked for: batches may begin before and end behind them.
-    pub offsets: Range<i64>,
-    /// Batches; the last one may be cut.
-    pub set: Bytes,
-    /// Transactions that were aborted.
-    pub aborted: Vec<AbortedTransaction>,
-}
-
-/// What the fetcher has to tell.
-#[derive(Debug)]
-pub enum Event {
-    /// An answer with records.
-    Fetched(Vec<Fetched>),
-    /// The position was not in the log any more, or not yet.
-    Moved {
-        /// The topic.
-        topic: Arc<str>,
-        /// The partition.
-        partition: i32,
-        /// Where reading was.
-        from: i64,
-        /// Where it goes on.
-        to: i64,
-    },
-    /// The topic was deleted and created again: its new log is read from the beginning.
-    Recreated {
-        /// The topic.
-        topic: Arc<str>,
-        /// The partition.
-        partition: i32,
-        /// Where reading was in the old log.
-        from: i64,
-    },
-    /// Reading a partition has ended for good.
-    Failed {
-        /// The topic.
-        topic: Arc<str>,
-        /// The partition.
-        partition: i32,
-        /// Why.
-        error: FetchError,
-    },
-}
-
-/// Why a partition cannot be read any further.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The brokers' word.
-    #[error(transparent)]
-    Broker(#[from] Error),
-    /// The brokers' bytes.
-    #[error("partition {partition} of topic {topic} cannot be read beyond offset {offset}: {reason}")]
-    Broken {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
-        /// Where reading stopped.
-        offset: i64,
-        /// What is wrong there.
-        reason: &'static str,
-    },
-    /// Another topic of the same name, where an end in the old one was asked for.
-    #[error(
-        "topic {topic} was deleted and created again while it was read (up to offset {offset} of partition {partition})"
-    )]
-    Recreated {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
-        /// Where reading was in the old log.
-        offset: i64,
-    },
-}
+/// Longest that a broker holds back a request beside another one.
+const BESIDE_WAIT: Duration = Duration::from_millis(500);
 
 /// A handle to the fetcher's task, which ends with it, or when all cursors are done.
 #[derive(Debug)]
@@ -136,35 +58,67 @@ impl Stopper {
     }
 }
 
+/// Which partitions a fetcher fetches. When it is dropped, those that are there are read to their end.
+#[derive(Debug)]
+pub struct Partitions(mpsc::Sender<Change>);
+
+#[derive(Debug)]
+enum Change {
+    Add(Box<Cursor>),
+    Remove(PartitionId),
+    Pause(PartitionId, bool),
+}
+
+impl Partitions {
+    /// Fetches this partition as well, or from now on with this cursor. What was fetched of it before and not read yet
+    /// may still be read, but under the old cursor's tag.
+    pub async fn add(&self, cursor: Cursor) {
+        self.tell(Change::Add(Box::new(cursor))).await;
+    }
+
+    /// Fetches a partition no more. What was fetched may still be read.
+    pub async fn remove(&self, partition: PartitionId) {
+        self.tell(Change::Remove(partition)).await;
+    }
+
+    /// Leaves a partition out of requests. What is on its way comes all the same.
+    pub async fn pause(&self, partition: PartitionId) {
+        self.tell(Change::Pause(partition, true)).await;
+    }
+
+    /// Asks for it again.
+    pub async fn resume(&self, partition: PartitionId) {
+        self.tell(Change::Pause(partition, false)).await;
+    }
+
+    async fn tell(&self, change: Change) {
+        // The task is gone only at the end of all.
+        let _ = self.0.send(change).await;
+    }
+}
+
 impl Fetcher {
-    /// Starts fetching.
+    /// Starts fetching these partitions, each until its cursor is done.
     #[must_use]
     pub fn start(cluster: Cluster, cursors: Vec<Cursor>, limits: FetchLimits, read_committed: bool) -> Self {
+        let mut task = Task::new(cluster, limits, read_committed);
+        for cursor in cursors {
+            task.add(cursor);
+        }
+        Self::spawn(task)
+    }
+
+    /// Starts a fetcher whose partitions come and go.
+    #[must_use]
+    pub fn open(cluster: Cluster, limits: FetchLimits, read_committed: bool) -> (Self, Partitions) {
+        let mut task = Task::new(cluster, limits, read_committed);
+        let (send, changes) = mpsc::channel(CHANGES);
+        task.changes = Some(changes);
+        (Self::spawn(task), Partitions(send))
+    }
+
+    fn spawn(task: Task) -> Self {
         let (send, events) = mpsc::channel(AHEAD);
-        let cursors = cursors
-            .into_iter()
-            .filter(|cursor| !cursor.is_done())
-            .map(|cursor| ((Arc::clone(&cursor.topic), cursor.partition), cursor))
-            .collect();
-        let view = cluster.view();
-        let topic_ids = view
-            .topics
-            .iter()
-            .map(|(name, topic)| (name.clone(), topic.id))
-            .collect();
-        let task = Task {
-            cluster,
-            topic_ids,
-            limits,
-            read_committed,
-            cursors,
-            brokers: BTreeMap::new(),
-            answers: FuturesUnordered::new(),
-            jobs: JoinSet::new(),
-            ready: VecDeque::new(),
-            refreshing: false,
-            moving: BTreeSet::new(),
-        };
         let stop = Arc::new(Notify::new());
         tokio::spawn(task.run(send, Arc::clone(&stop)));
         Self { events, stop }
@@ -176,7 +130,7 @@ impl Fetcher {
         Stopper(Arc::clone(&self.stop))
     }
 
-    /// The next event; `None` when all cursors are done.
+    /// The next event; `None` when all cursors are done and no more can come.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
     }
@@ -194,8 +148,10 @@ impl Fetcher {
 
 #[derive(Default)]
 struct Broker {
-    connection: Option<Arc<Connection>>,
-    busy: bool,
+    /// For all its partitions.
+    all: Link,
+    /// For those that came since the request for all left.
+    beside: Link,
     /// The last partition that brought records: the next request begins behind it. A broker fills an answer in the
     /// request's order, so that busy partitions at its beginning would leave no room for the others.
     served: Option<PartitionId>,
@@ -203,16 +159,35 @@ struct Broker {
     backoff: Option<Backoff>,
 }
 
+#[derive(Default)]
+struct Link {
+    connection: Option<Arc<Connection>>,
+    busy: bool,
+}
+
+impl Broker {
+    fn link(&mut self, lane: Lane) -> &mut Link {
+        match lane {
+            Lane::Beside => &mut self.beside,
+            _ => &mut self.all,
+        }
+    }
+}
+
 struct Answered {
     broker: i32,
-    asked: Vec<PartitionId>,
+    lane: Lane,
+    asked: Vec<Asked>,
     result: Result<Vec<Part>, Error>,
 }
 
+/// A partition in a request, and the tag of its cursor then.
+type Asked = (PartitionId, u64);
+
 enum Done {
     Refreshed(Result<(), Error>),
-    Connected(i32, Result<Arc<Connection>, Error>),
-    Found(PartitionId, Result<(i64, i64), Error>),
+    Connected(i32, Lane, Result<Arc<Connection>, Error>),
+    Found(Asked, Result<(i64, i64), Error>),
 }
 
 struct Task {
@@ -229,14 +204,33 @@ struct Task {
     refreshing: bool,
     /// Partitions whose position is being looked up.
     moving: BTreeSet<PartitionId>,
+    /// `None`: no partition comes or goes any more.
+    changes: Option<mpsc::Receiver<Change>>,
 }
 
 impl Task {
+    fn new(cluster: Cluster, limits: FetchLimits, read_committed: bool) -> Self {
+        Self {
+            cluster,
+            topic_ids: BTreeMap::new(),
+            limits,
+            read_committed,
+            cursors: BTreeMap::new(),
+            brokers: BTreeMap::new(),
+            answers: FuturesUnordered::new(),
+            jobs: JoinSet::new(),
+            ready: VecDeque::new(),
+            refreshing: false,
+            moving: BTreeSet::new(),
+            changes: None,
+        }
+    }
+
     async fn run(mut self, events: mpsc::Sender<Event>, stop: Arc<Notify>) {
         loop {
             let now = clock::now();
             self.drive(now);
-            if self.cursors.is_empty() && self.ready.is_empty() {
+            if self.cursors.is_empty() && self.ready.is_empty() && self.changes.is_none() {
                 return;
             }
             let wake = self.next_wake(now);
@@ -248,6 +242,10 @@ impl Task {
                 },
                 () = stop.notified() => return,
                 () = events.closed(), if self.ready.is_empty() => return,
+                change = next_change(&mut self.changes), if self.changes.is_some() => match change {
+                    Some(change) => self.change(change),
+                    None => self.changes = None,
+                },
                 Some(answered) = self.answers.next(), if !self.answers.is_empty() => self.answered(answered),
                 Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => {
                     if let Ok(done) = done {
@@ -263,12 +261,43 @@ impl Task {
     /// something that falls due in between be missed.
     fn next_wake(&self, now: Instant) -> Option<Instant> {
         let cursors = self.cursors.values().filter_map(|cursor| cursor.not_before);
-        let brokers = self
-            .brokers
-            .values()
-            .filter(|broker| !broker.busy)
-            .filter_map(|broker| broker.not_before);
+        let brokers = self.brokers.values().filter_map(|broker| broker.not_before);
         cursors.chain(brokers).filter(|at| *at > now).min()
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Add(cursor) => self.add(*cursor),
+            Change::Remove(id) => self.remove(&id),
+            Change::Pause(id, paused) => {
+                if let Some(cursor) = self.cursors.get_mut(&id) {
+                    cursor.paused = paused;
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, cursor: Cursor) {
+        let id = (Arc::clone(&cursor.topic), cursor.partition);
+        self.remove(&id);
+        if cursor.is_done() {
+            return;
+        }
+        let view = self.cluster.view();
+        let known = self.cursors.keys().any(|(topic, _)| *topic == id.0);
+        if let Some(topic) = view.topics.get(&*id.0).filter(|_| !known) {
+            self.topic_ids.insert(id.0.to_string(), topic.id);
+        }
+        self.cursors.insert(id, cursor);
+    }
+
+    fn remove(&mut self, id: &PartitionId) {
+        if self.cursors.remove(id).is_none() {
+            return;
+        }
+        self.moving.remove(id);
+        let ready = std::mem::take(&mut self.ready);
+        self.ready = ready.into_iter().filter_map(|event| event.without(id)).collect();
     }
 
     /// Sends what can be sent.
@@ -280,10 +309,12 @@ impl Task {
         let mut by_broker: BTreeMap<i32, Vec<Wanted>> = BTreeMap::new();
         let mut leaderless = false;
         for (id, cursor) in &self.cursors {
-            if cursor.not_before.is_some_and(|at| now < at) || self.moving.contains(id) {
+            let waits = cursor.not_before.is_some_and(|at| now < at) || self.moving.contains(id);
+            if waits || cursor.paused || cursor.stopped {
                 continue;
             }
             match view.leader(&id.0, id.1) {
+                Some((leader, _)) if cursor.asked == Some(leader) => {}
                 Some((leader, leader_epoch)) => by_broker.entry(leader).or_default().push(Wanted {
                     topic: Arc::clone(&id.0),
                     partition: id.1,
@@ -304,34 +335,53 @@ impl Task {
 
     fn ask(&mut self, id: i32, mut wanted: Vec<Wanted>, now: Instant) {
         let broker = self.brokers.entry(id).or_default();
-        if broker.busy || broker.not_before.is_some_and(|at| now < at) {
+        if broker.not_before.is_some_and(|at| now < at) {
             return;
         }
-        broker.busy = true;
-        let Some(connection) = broker
+        let (lane, link) = match &mut broker.all {
+            // One that is being connected to takes all when it is there.
+            all if all.busy && all.connection.is_some() => (Lane::Beside, &mut broker.beside),
+            all => (Lane::Fetch, all),
+        };
+        if link.busy {
+            return;
+        }
+        link.busy = true;
+        let Some(connection) = link
             .connection
             .clone()
             .filter(|connection| !connection.is_spent(now))
         else {
+            link.connection = None;
             let cluster = self.cluster.clone();
             self.jobs.spawn(async move {
-                Done::Connected(id, cluster.connection(Node::Broker(id), Lane::Fetch).await)
+                Done::Connected(id, lane, cluster.connection(Node::Broker(id), lane).await)
             });
             return;
         };
-        if let Some((topic, partition)) = &broker.served {
+        let mut limits = self.limits;
+        if lane == Lane::Beside {
+            limits.max_wait = limits.max_wait.min(BESIDE_WAIT);
+        } else if let Some((topic, partition)) = &broker.served {
             let turn =
                 wanted.partition_point(|wanted| (&wanted.topic, wanted.partition) <= (topic, *partition));
             wanted.rotate_left(turn);
         }
-        let asked = wanted
-            .iter()
-            .map(|wanted| (Arc::clone(&wanted.topic), wanted.partition))
-            .collect();
-        let pending = wire::send(&connection, &wanted, self.limits, self.read_committed);
+        let mut asked = Vec::with_capacity(wanted.len());
+        for wanted in &wanted {
+            let partition = (Arc::clone(&wanted.topic), wanted.partition);
+            if let Some(cursor) = self.cursors.get_mut(&partition) {
+                if lane == Lane::Fetch {
+                    cursor.asked = Some(id);
+                }
+                asked.push((partition, cursor.tag));
+            }
+        }
+        let pending = wire::send(&connection, &wanted, limits, self.read_committed);
         self.answers.push(Box::pin(async move {
             Answered {
                 broker: id,
+                lane,
                 asked,
                 result: pending.await,
             }
@@ -362,99 +412,29 @@ impl Task {
                 self.recreated();
                 self.leaderless();
             }
-            Done::Connected(id, result) => {
+            Done::Connected(id, lane, result) => {
                 let broker = self.brokers.entry(id).or_default();
-                broker.busy = false;
+                broker.link(lane).busy = false;
                 match result {
                     Ok(connection) => {
-                        broker.connection = Some(connection);
+                        broker.link(lane).connection = Some(connection);
                         broker.not_before = None;
                         broker.backoff = None;
                     }
                     Err(error) => self.broker_failed(id, &error),
                 }
             }
-            Done::Found(id, result) => self.found(&id, result),
-        }
-    }
-
-    /// Finds topics that were deleted and created again, whose offsets mean something else now.
-    fn recreated(&mut self) {
-        let view = self.cluster.view();
-        for (name, known) in &mut self.topic_ids {
-            let now = view
-                .topics
-                .get(name)
-                .filter(|topic| topic.error.is_none())
-                .map(|topic| topic.id);
-            let Some(now) = now.filter(|now| now != known) else {
-                continue;
-            };
-            *known = now;
-            let of_topic = self.cursors.iter_mut().filter(|(id, _)| *id.0 == **name);
-            let mut ended = Vec::new();
-            for (id, cursor) in of_topic {
-                let (topic, partition, from) = (Arc::clone(&id.0), id.1, cursor.position);
-                if cursor.stop.is_some() {
-                    ended.push(id.clone());
-                    let topic_name = topic.to_string();
-                    let error = FetchError::Recreated {
-                        topic: topic_name,
-                        partition,
-                        offset: from,
-                    };
-                    self.ready.push_back(Event::Failed {
-                        topic,
-                        partition,
-                        error,
-                    });
-                } else {
-                    cursor.move_to(0, None);
-                    self.ready.push_back(Event::Recreated {
-                        topic,
-                        partition,
-                        from,
-                    });
-                }
-            }
-            for id in ended {
-                self.cursors.remove(&id);
-            }
-        }
-    }
-
-    /// Waits for partitions without a leader; gives up those that will not get one.
-    fn leaderless(&mut self) {
-        let view = self.cluster.view();
-        let mut gone = Vec::new();
-        for (id, cursor) in &mut self.cursors {
-            if view.leader(&id.0, id.1).is_some() {
-                continue;
-            }
-            let error = view.leaderless(format!("reading partition {} of topic {}", id.1, id.0), &id.0);
-            // For a moment a broker may not know of a topic; one that stays unknown was deleted.
-            let lasting =
-                error.retry() == Retry::No || (error.is_unknown_topic() && cursor.errors >= MAX_UNKNOWN);
-            if lasting {
-                gone.push((id.clone(), error));
-            } else {
-                if cursor.errors == MAX_UNKNOWN {
-                    tracing::warn!("{error}; waiting for it");
-                }
-                wait(cursor);
-            }
-        }
-        for (id, error) in gone {
-            self.fail(id, error.into());
+            Done::Found(asked, result) => self.found(&asked, result),
         }
     }
 
     fn fail(&mut self, id: PartitionId, error: FetchError) {
-        self.cursors.remove(&id);
+        let tag = self.cursors.remove(&id).map_or(0, |cursor| cursor.tag);
         let (topic, partition) = id;
         self.ready.push_back(Event::Failed {
             topic,
             partition,
+            tag,
             error,
         });
     }
@@ -466,7 +446,8 @@ impl Task {
             return;
         }
         let broker = self.brokers.entry(id).or_default();
-        broker.connection = None;
+        broker.all.connection = None;
+        broker.beside.connection = None;
         let backoff = broker
             .backoff
             .get_or_insert_with(|| Backoff::new(RETRY.0, RETRY.1, clock::random()));
@@ -475,22 +456,27 @@ impl Task {
     }
 
     fn fail_all(&mut self, error: &Error) {
-        for ((topic, partition), _) in std::mem::take(&mut self.cursors) {
-            self.ready.push_back(Event::Failed {
-                topic,
-                partition,
-                error: error.clone().into(),
-            });
+        let ids: Vec<PartitionId> = self.cursors.keys().cloned().collect();
+        for id in ids {
+            self.fail(id, error.clone().into());
         }
     }
 
     fn answered(&mut self, answered: Answered) {
         let Answered {
             broker,
+            lane,
             asked,
             result,
         } = answered;
-        self.brokers.entry(broker).or_default().busy = false;
+        self.brokers.entry(broker).or_default().link(lane).busy = false;
+        if lane == Lane::Fetch {
+            for (id, _) in &asked {
+                if let Some(cursor) = self.cursors.get_mut(id).filter(|at| at.asked == Some(broker)) {
+                    cursor.asked = None;
+                }
+            }
+        }
         let parts = match result {
             Ok(parts) => parts,
             Err(error) => return self.broker_failed(broker, &error),
@@ -501,12 +487,12 @@ impl Task {
             // The names are ours: the answer's would be one more copy per partition and answer.
             let known = asked
                 .iter()
-                .find(|id| *id.0 == *part.topic && id.1 == part.partition);
-            if let Some(id) = known.cloned() {
+                .find(|(id, _)| *id.0 == *part.topic && id.1 == part.partition);
+            if let Some((id, tag)) = known {
                 if !part.records.is_empty() {
                     served = Some(id.clone());
                 }
-                self.part(broker, &id, part, &mut fetched);
+                self.part(broker, id, *tag, part, &mut fetched);
             }
         }
         if served.is_some() {
@@ -517,8 +503,9 @@ impl Task {
         }
     }
 
-    fn part(&mut self, broker: i32, id: &PartitionId, part: Part, fetched: &mut Vec<Fetched>) {
-        let Some(cursor) = self.cursors.get_mut(id) else {
+    fn part(&mut self, broker: i32, id: &PartitionId, tag: u64, part: Part, fetched: &mut Vec<Fetched>) {
+        // What an earlier cursor asked for says nothing of this one. One that stopped is told of once.
+        let Some(cursor) = self.cursors.get_mut(id).filter(|cursor| cursor.tag == tag) else {
             return;
         };
         if let Some(error) = part.error {
@@ -527,25 +514,20 @@ impl Task {
         if let Some(to) = part.diverged {
             // A log parts where it was read already, never ahead.
             let (from, to) = (cursor.position, to.min(cursor.position));
-            cursor.move_to(to, None);
             if from == to {
-                return;
+                return cursor.move_to(to, None);
             }
-            self.ready.push_back(Event::Moved {
-                topic: Arc::clone(&id.0),
-                partition: id.1,
-                from,
-                to,
-            });
-            return;
+            return self.moved(id, from, to, None);
         }
         match cursor.advance(&part.records) {
             Advance::Nothing => {}
             Advance::Records(offsets) => fetched.push(Fetched {
                 topic: Arc::clone(&id.0),
                 partition: id.1,
+                tag,
                 broker,
                 offsets,
+                high_watermark: part.high_watermark,
                 set: part.records,
                 aborted: part.aborted,
             }),
@@ -581,59 +563,12 @@ impl Task {
             }
         }
     }
+}
 
-    /// The position is not in the log: finds out where the log begins and ends.
-    fn look_up(&mut self, id: PartitionId) {
-        if !self.moving.insert(id.clone()) {
-            return;
-        }
-        let cluster = self.cluster.clone();
-        let read_committed = self.read_committed;
-        self.jobs.spawn(async move {
-            // Another topic of this name would explain it.
-            let known = cluster.refresh(Some(&[&*id.0])).await;
-            if let Err(error) = known {
-                return Done::Found(id, Err(error));
-            }
-            let bounds = offsets::bounds(&cluster, std::slice::from_ref(&id), read_committed).await;
-            let bound = bounds.and_then(|mut bounds| bounds.pop().unwrap_or(Err(Error::Closed)));
-            Done::Found(id, bound)
-        });
-    }
-
-    fn found(&mut self, id: &PartitionId, result: Result<(i64, i64), Error>) {
-        self.moving.remove(id);
-        self.recreated();
-        let Some(cursor) = self.cursors.get_mut(id) else {
-            return;
-        };
-        match result {
-            Ok((start, end)) => {
-                let from = cursor.position;
-                if (start..=end).contains(&from) {
-                    // Moved meanwhile; or it was a follower or a leader that is not up to date yet.
-                    return wait(cursor);
-                }
-                let to = from.clamp(start, end.max(start));
-                cursor.move_to(to, (to < from).then_some(end));
-                if cursor.is_done() {
-                    self.cursors.remove(id);
-                }
-                self.ready.push_back(Event::Moved {
-                    topic: Arc::clone(&id.0),
-                    partition: id.1,
-                    from,
-                    to,
-                });
-            }
-            Err(error) if error.retry() == Retry::No && !error.is_unreachable() => {
-                self.fail(id.clone(), error.into());
-            }
-            Err(error) => {
-                tracing::warn!("{error}");
-                wait(cursor);
-            }
-        }
+async fn next_change(changes: &mut Option<mpsc::Receiver<Change>>) -> Option<Change> {
+    match changes {
+        Some(changes) => changes.recv().await,
+        None => None,
     }
 }
 

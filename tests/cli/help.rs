@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::run;
 
-const PAGES: [(&str, &[&str]); 17] = [
+const PAGES: [(&str, &[&str]); 33] = [
     ("barnabas", &["--help"]),
     ("produce", &["produce", "--help"]),
     ("consume", &["consume", "--help"]),
@@ -15,6 +15,22 @@ const PAGES: [(&str, &[&str]); 17] = [
     ("topics-create", &["topics", "create", "--help"]),
     ("topics-alter", &["topics", "alter", "--help"]),
     ("topics-delete", &["topics", "delete", "--help"]),
+    ("groups", &["groups", "--help"]),
+    ("groups-list", &["groups", "list", "--help"]),
+    ("groups-describe", &["groups", "describe", "--help"]),
+    ("groups-history", &["groups", "history", "--help"]),
+    ("groups-reset", &["groups", "reset", "--help"]),
+    ("groups-pause", &["groups", "pause", "--help"]),
+    ("groups-resume", &["groups", "resume", "--help"]),
+    ("groups-skip", &["groups", "skip", "--help"]),
+    ("groups-delete", &["groups", "delete", "--help"]),
+    ("dlq", &["dlq", "--help"]),
+    ("dlq-list", &["dlq", "list", "--help"]),
+    ("dlq-show", &["dlq", "show", "--help"]),
+    ("dlq-stats", &["dlq", "stats", "--help"]),
+    ("dlq-replay", &["dlq", "replay", "--help"]),
+    ("dlq-discard", &["dlq", "discard", "--help"]),
+    ("dlq-purge", &["dlq", "purge", "--help"]),
     ("config", &["config", "--help"]),
     ("completions", &["completions", "--help"]),
     ("help", &["help"]),
@@ -75,7 +91,7 @@ fn help_of_a_command_is_the_same_by_flag_and_by_command() {
 #[test]
 fn every_flag_of_the_commands_names_its_variable() {
     let mut without = Vec::new();
-    for (_, args) in &PAGES[..9] {
+    for (_, args) in &PAGES[..25] {
         let help = run(args).stdout;
         let options = help
             .split("\n\n")

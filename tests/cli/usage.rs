@@ -60,7 +60,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ),
         (
             &["consume", B, "-t", "a", "-o", "stored"],
-            "--offset: stored: only a consumer group stores offsets",
+            "--offset: stored: only a group stores offsets: use -g NAME",
         ),
         (
             &["consume", B, "-t", "a", "-o", "middle"],
@@ -90,6 +90,42 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
             &["consume", B, "-t", "a", "--isolation", "high"],
             "--isolation: \"high\" is none of read_committed, read_uncommitted",
         ),
+        (
+            &["consume", B, "-g", "g"],
+            "no topic: give -t TOPIC, --topics-regex REGEX or BARNABAS_TOPIC",
+        ),
+        (
+            &["consume", B, "-g", "a b", "-t", "a"],
+            "--group: \"a b\" is not a group's name: 1 to 234 of a-z",
+        ),
+        (
+            &["consume", B, "-g", "g", "-t", "a", "-o", "end"],
+            "--offset: this and --group exclude each other: use --from",
+        ),
+        (
+            &["consume", B, "-g", "g", "-t", "a", "-p", "0"],
+            "--partition: this and --group exclude each other: a group assigns its partitions itself",
+        ),
+        (
+            &["consume", B, "-g", "g", "-t", "a", "--topics-regex", "b.*"],
+            "--topics-regex: this and --topic exclude each other",
+        ),
+        (
+            &["consume", B, "-g", "g", "--topics-regex", "b("],
+            "--topics-regex: \"b(\" is wrong: ",
+        ),
+        (
+            &["consume", B, "-g", "g", "-t", "a", "--session", "1s"],
+            "--session: \"1s\" is not a duration from 2s to 30m",
+        ),
+        (
+            &["consume", B, "-g", "g", "-t", "a", "--from", "42"],
+            "--from: \"42\" is no place to start at: earliest, latest,",
+        ),
+        (
+            &["consume", B, "-t", "a", "--from", "latest"],
+            "--from: this is for members of a group: give --group NAME",
+        ),
         (&["topics", "describe", B], "required arguments were not provided"),
         (
             &["topics", "create", B, "a", "--partitions", "0"],
@@ -113,14 +149,74 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
             "--config: retention.ms is given twice",
         ),
         (&["topics", "alter", B, "a"], "nothing to alter"),
+        (&["groups", "describe", B], "required arguments were not provided"),
+        (
+            &["groups", "history", B, "a/b"],
+            "GROUP: \"a/b\" is not a group's name",
+        ),
+        (
+            &["groups", "reset", B, "g"],
+            "where to? Give --to earliest, latest, an offset or a time, or --by N",
+        ),
+        (
+            &["groups", "reset", B, "g", "--to", "middle"],
+            "--to: \"middle\" is neither earliest, latest, none, an offset",
+        ),
+        (
+            &["groups", "reset", B, "g", "--to", "-100"],
+            "--to: \"-100\" is no offset; to go back so many say --by",
+        ),
+        (
+            &["groups", "reset", B, "g", "--to", "0", "--by", "-1"],
+            "--by: this and --to exclude each other",
+        ),
+        (
+            &["groups", "reset", B, "g", "--by", "some"],
+            "--by: \"some\" is not a number, such as 100 or -100",
+        ),
+        (
+            &["groups", "reset", B, "g", "--to", "earliest"],
+            "reset group g: nobody can be asked here; say --yes",
+        ),
+        (
+            &["groups", "skip", B, "g", "-t", "a"],
+            "which record? Give --partition",
+        ),
+        (
+            &["groups", "delete", B, "g"],
+            "delete group g: nobody can be asked here; say --yes",
+        ),
+        (
+            &["dlq", "list", B, "g", "--outcome", "lost"],
+            "--outcome: \"lost\" is none of rejected, exhausted, undecodable, expiring, invalid",
+        ),
+        (
+            &["dlq", "list", B, "g", "--since", "yesterday"],
+            "--since: \"yesterday\" is no time",
+        ),
+        (&["dlq", "list", B, "a/b"], "DLQ: \"a/b\""),
+        (&["dlq", "show", B, "g"], "required arguments were not provided"),
+        (&["dlq", "replay", B, "g", "--rate", "0"], "--rate: \"0\""),
+        (
+            &["dlq", "replay", B, "g"],
+            "replay dead letters of g: nobody can be asked here; say --yes",
+        ),
+        (
+            &["dlq", "discard", B, "g"],
+            "discard dead letters of g: nobody can be asked here; say --yes",
+        ),
+        (
+            &["dlq", "purge", B, "g"],
+            "purge dead letters of g: nobody can be asked here; say --yes",
+        ),
         (
             &["-X", "foo.bar=1", "config"],
             "-X: foo.bar is not a known setting",
         ),
         (&["-X", "lingre.ms=1", "config"], "did you mean linger.ms?"),
         (
-            &["-X", "group.id=x", "config"],
-            "-X: group.id is a property of librdkafka that barnabas does not support",
+            &["-X", "heartbeat.interval.ms=3000", "config"],
+            "-X: heartbeat.interval.ms is a property of librdkafka that barnabas does not support",
         ),
         (
             &["-X", "linger.ms", "config"],

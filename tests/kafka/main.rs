@@ -4,12 +4,28 @@
 mod support;
 
 mod barnabas_bin;
+mod delivery_handler;
+mod delivery_scripts;
+mod delivery_support;
 mod judge;
+mod member;
 
 mod bad_input;
 mod bad_records;
 mod connections;
+mod delivery;
+mod delivery_letters;
+mod delivery_members;
+mod delivery_outages;
+mod delivery_workers;
+mod dlq;
 mod faults;
+mod fetcher;
+mod group;
+mod group_faults;
+mod groupdriver;
+mod grouplog;
+mod groups;
 mod interop;
 mod interrupt;
 mod json;

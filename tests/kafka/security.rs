@@ -310,3 +310,43 @@ fn a_user_without_rights_is_told_so() {
     }
     assert_eq!(kafka.written(&topic), 0);
 }
+
+/// Lets the user `guest` do this.
+fn allow(kafka: &Kafka, resource: [&str; 2], operations: &[&str]) {
+    let bootstrap = kafka.bootstrap();
+    let mut args = vec!["--bootstrap-server", &bootstrap, "--add", "--force"];
+    args.extend(["--allow-principal", "User:guest"]);
+    args.extend(resource);
+    for operation in operations {
+        args.extend(["--operation", operation]);
+    }
+    kafka
+        .java("org.apache.kafka.tools.AclCommand", &args, b"")
+        .success();
+}
+
+#[test]
+fn a_member_without_rights_to_the_groups_log_says_so_and_one_with_them_works() {
+    let Some(kafka) = Kafka::shared_secured() else {
+        return;
+    };
+    let topic = kafka.topic("group-rights", 1);
+    let group = crate::group::group_name("rights-of-members");
+    let log = format!("barnabas.group.{group}");
+    let user = |name, password| sasl(kafka, false).user(kafka, "PLAIN", name, password);
+    user("admin", "admin-secret")
+        .run(&["produce", "-t", &topic], b"through\n")
+        .success();
+    let member =
+        || user("guest", "guest-secret").run(&["consume", "-q", "-t", &topic, "-g", &group, "-e"], b"");
+    allow(kafka, ["--topic", &topic], &["Read", "Describe"]);
+    let refused = member().code(1).says("not authorised").says(&log);
+    assert_eq!(refused.text(), "");
+    allow(
+        kafka,
+        ["--topic", &log],
+        &["Create", "Read", "Write", "Describe", "DescribeConfigs", "Delete"],
+    );
+    allow(kafka, ["--group", &group], &["Read", "Describe"]);
+    assert_eq!(member().success().text(), "through\n");
+}

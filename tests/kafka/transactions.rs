@@ -32,6 +32,19 @@ fn expected(aborted_and_open: bool) -> String {
 }
 
 #[test]
+fn a_group_counts_markers_and_aborted_records_as_done() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic = written(kafka);
+    let group = crate::group::group_name("transactions");
+    let run = consume(kafka, &topic, &["-q", "-e", "-g", &group]).success();
+    assert_eq!(run.text(), expected(false));
+    // Only the open transaction is left: what is before it is committed, up to the last marker.
+    let described = crate::group::described(kafka, &group, &topic);
+    let read = kafka.written(&topic) - 1;
+    assert_eq!(described[&0].0, read, "{described:?}");
+}
+
+#[test]
 fn only_committed_records_are_printed_unless_asked_otherwise() {
     let Some(kafka) = Kafka::shared() else { return };
     let topic = written(kafka);

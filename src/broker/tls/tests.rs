@@ -91,7 +91,7 @@ fn the_systems_authorities_can_come_from_a_named_file() {
         system_ca: Some(data("both-cas.pem")),
         ..TlsSettings::default()
     };
-    assert_eq!(trust(&named).unwrap().roots.len(), 2);
+    assert_eq!(trust(&named, &BROKERS).unwrap().roots.len(), 2);
     let absent = TlsSettings {
         system_ca: Some(data("absent.pem")),
         ..TlsSettings::default()

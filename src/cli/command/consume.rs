@@ -1,32 +1,22 @@
-//! `consume` without a group: prints what topics hold.
+//! `consume`: prints what topics hold, alone or as a member of a group, or delivers it to a handler.
 //!
 //! Fetching is the runtime's thread, decoding and writing (which may block) another's.
 
-use std::collections::BTreeSet;
+mod alone;
+mod deliver;
+mod group;
+mod telling;
+
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use anyhow::{Context, bail};
-use tokio::sync::oneshot;
-
-use crate::broker::cluster::{Cluster, Lane};
-use crate::broker::error;
-use crate::broker::metadata::{Metadata, PartitionId};
-use crate::broker::offsets::{self, OffsetQuery, Wanted};
+use crate::broker::cluster::Cluster;
 use crate::broker::settings::BrokerSettings;
 use crate::cli::Exit;
-use crate::cli::format::{KeyFilter, Printer, Source};
-use crate::cli::output::{Data, Output, plural};
-use crate::cli::settings::{ConsumeSettings, Isolation, Start};
-use crate::fetch::cursor::Cursor;
-use crate::fetch::fetcher::{Event, Fetched, Fetcher};
-use crate::record::{AbortedFilter, BatchError, Batches, DecodeBuffer, Verdict};
-use crate::shutdown::Interrupts;
-
-/// How long an interrupt waits for what is being printed to be whole: nobody may read the pipe.
-const GRACE: Duration = Duration::from_millis(300);
+use crate::cli::format::Source;
+use crate::cli::output::Output;
+use crate::cli::settings::{ConsumeSettings, Reading};
+use crate::fetch::event::Fetched;
+use crate::record::{AbortedFilter, BatchError, Batches, DecodeBuffer, RecordView, Verdict};
 
 /// Runs it.
 pub(crate) async fn run(
@@ -34,262 +24,44 @@ pub(crate) async fn run(
     settings: ConsumeSettings,
     output: &Output,
 ) -> anyhow::Result<Exit> {
-    let mut interrupts = Interrupts::new()?;
-    let read_committed = settings.isolation == Isolation::ReadCommitted;
     let cluster = Cluster::new(brokers)?;
-    let data = output.data().context("cannot write to standard output")?;
-    let cursors = tokio::select! {
-        cursors = async {
-            let partitions = partitions(&cluster, &settings).await?;
-            let view = cluster.view();
-            let leaders: BTreeSet<i32> = partitions
-                .iter()
-                .filter_map(|(topic, partition)| Some(view.leader(topic, *partition)?.0))
-                .collect();
-            cluster.warm_up(leaders, Lane::Fetch);
-            cursors(&cluster, &settings, partitions, read_committed, output).await
-        } => cursors?,
-        () = interrupts.next() => return Ok(Exit::Interrupted),
-    };
-    let fetcher = Fetcher::start(cluster, cursors, settings.fetch, read_committed);
-    let stopper = fetcher.stopper();
-    let stop = Arc::new(AtomicBool::new(false));
-    let reader = Reading {
-        printer: Printer::new(settings.print, settings.null_text),
-        filter: settings.key_filter,
-        left: settings.count,
-        unbuffered: settings.unbuffered,
-        read_committed,
-        data,
-        buffer: DecodeBuffer::new(),
-        output: *output,
-        unreadable: false,
-        stop: Arc::clone(&stop),
-    };
-    let (tell, mut result) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("printer".to_owned())
-        // The receiver is gone only after an interrupt.
-        .spawn(move || drop(tell.send(reader.run(fetcher).map_err(at_output))))
-        .context("cannot start a thread for printing")?;
-    tokio::select! {
-        result = &mut result => result.context("printing has ended early")?,
-        () = interrupts.next() => {
-            // Half a record printed would be taken for a whole one.
-            stop.store(true, Ordering::Relaxed);
-            stopper.stop();
-            drop(tokio::time::timeout(GRACE, result).await);
-            Ok(Exit::Interrupted)
-        }
+    let printing = settings.printing;
+    match settings.reading {
+        Reading::Alone(alone) => alone::run(cluster, alone, printing, output).await,
+        Reading::Group(join) => match settings.handling {
+            Some(handling) => deliver::run(cluster, join, handling, printing, output).await,
+            None => group::run(cluster, join, printing, output).await,
+        },
     }
 }
 
-/// What is to be read, as the brokers' metadata and `-p` have it.
-async fn partitions(cluster: &Cluster, settings: &ConsumeSettings) -> anyhow::Result<Vec<PartitionId>> {
-    let names: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
-    let view = cluster.refresh(Some(&names)).await?;
-    let mut partitions = Vec::new();
-    for name in names {
-        let count = partition_count(&view, name)?;
-        let topic: Arc<str> = Arc::from(name);
-        if let Some(beyond) = settings.partitions.iter().find(|partition| **partition >= count) {
-            bail!(
-                "topic {name} has {}: there is no partition {beyond}",
-                plural(u64::from(count.unsigned_abs()), "partition")
-            );
-        }
-        let all = settings
-            .partitions
-            .is_empty()
-            .then_some(0..count)
-            .into_iter()
-            .flatten();
-        partitions.extend(
-            all.chain(settings.partitions.iter().copied())
-                .map(|partition| (Arc::clone(&topic), partition)),
-        );
-    }
-    Ok(partitions)
-}
-
-fn partition_count(view: &Metadata, name: &str) -> anyhow::Result<i32> {
-    let topic = view
-        .topics
-        .get(name)
-        .with_context(|| format!("the brokers say nothing of topic {name}"))?;
-    if let Some(code) = topic.error {
-        bail!("cannot read topic {name}: {}", error::explain(code));
-    }
-    i32::try_from(topic.partitions.len()).context("the topic has an impossible number of partitions")
-}
-
-/// Where to begin and to stop.
-async fn cursors(
-    cluster: &Cluster,
-    settings: &ConsumeSettings,
-    partitions: Vec<PartitionId>,
-    read_committed: bool,
-    output: &Output,
-) -> anyhow::Result<Vec<Cursor>> {
-    let bounds = offsets::bounds(cluster, &partitions, read_committed).await?;
-    let starts = match settings.start {
-        Start::Time(millis) => Some(at_time(cluster, &partitions, millis, read_committed).await?),
-        _ => None,
-    };
-    let stops = match settings.stop {
-        Some(millis) => Some(at_time(cluster, &partitions, millis, read_committed).await?),
-        None => None,
-    };
-    let mut cursors = Vec::new();
-    for (index, ((topic, partition), bounds)) in partitions.into_iter().zip(bounds).enumerate() {
-        let (first, end) = bounds?;
-        let position = match settings.start {
-            Start::Beginning => first,
-            Start::End => end,
-            Start::Offset(offset) => {
-                if offset < first || offset > end {
-                    output.warn(&format!(
-                        "partition {partition} of topic {topic} has no offset {offset}, only {first} to {end}"
-                    ));
-                }
-                offset.clamp(first, end)
-            }
-            Start::Last(count) => end.saturating_sub(count).max(first),
-            Start::Time(_) => starts.as_ref().and_then(|starts| starts[index]).unwrap_or(end),
-        };
-        // As in kcat, a time that no record has yet stands for the end.
-        let stop = stops.as_ref().map(|stops| stops[index].unwrap_or(end));
-        let stop = match (stop, settings.exit_at_end) {
-            (Some(stop), true) => Some(stop.min(end)),
-            (None, true) => Some(end),
-            (stop, false) => stop,
-        };
-        cursors.push(Cursor::new(topic, partition, position, stop));
-    }
-    Ok(cursors)
-}
-
-async fn at_time(
-    cluster: &Cluster,
-    partitions: &[PartitionId],
-    millis: i64,
-    read_committed: bool,
-) -> anyhow::Result<Vec<Option<i64>>> {
-    let query = OffsetQuery::At(millis);
-    let wanted: Vec<Wanted> = partitions
-        .iter()
-        .map(|(topic, partition)| Wanted {
-            topic: Arc::clone(topic),
-            partition: *partition,
-            query,
-        })
-        .collect();
-    let mut found = Vec::new();
-    for outcome in offsets::list(cluster, &wanted, read_committed).await? {
-        found.push(outcome?.map(|found| found.offset));
-    }
-    Ok(found)
-}
-
-/// Says of an error of writing what was written.
-fn at_output(error: anyhow::Error) -> anyhow::Error {
-    if error.is::<std::io::Error>() {
-        error.context("cannot write to standard output")
-    } else {
-        error
-    }
-}
-
-/// The printing thread's state.
-struct Reading {
-    printer: Printer,
-    filter: Option<KeyFilter>,
-    /// Records still to be printed (`-c`).
-    left: Option<u64>,
-    unbuffered: bool,
-    read_committed: bool,
-    data: Data,
+/// From fetched bytes to records.
+struct Decoder {
     buffer: DecodeBuffer,
+    read_committed: bool,
     output: Output,
+    /// Whether something was left out: it cannot be read, or is gone.
     unreadable: bool,
-    /// Set by an interrupt.
-    stop: Arc<AtomicBool>,
 }
 
-impl Reading {
-    /// Prints until the fetcher has no more, or enough is printed.
-    fn run(mut self, mut fetcher: Fetcher) -> anyhow::Result<Exit> {
-        if !self.unbuffered {
-            self.data.write_behind()?;
-        }
-        let mut failure = None;
-        while self.left != Some(0) && !self.stop.load(Ordering::Relaxed) {
-            let event = match fetcher.try_next() {
-                Some(event) => event,
-                None => {
-                    // Nothing to do: what was printed shall be seen.
-                    self.data.flush_all()?;
-                    match fetcher.blocking_next() {
-                        Some(event) => event,
-                        None => break,
-                    }
-                }
-            };
-            match event {
-                Event::Fetched(parts) => {
-                    for part in &parts {
-                        if self.print(part)?.is_break() {
-                            break;
-                        }
-                    }
-                }
-                Event::Moved {
-                    topic,
-                    partition,
-                    from,
-                    to,
-                } => self.moved(&topic, partition, from, to),
-                Event::Recreated { topic, partition, from } => self.output.warn(&format!(
-                    "topic {topic} was deleted and created again: partition {partition}, read up to offset {from} \
-                     of the old one, goes on at the beginning of the new one"
-                )),
-                Event::Failed { topic, partition, error } => {
-                    // At once: the other partitions may go on for ever.
-                    let error = anyhow::Error::new(error);
-                    self.output.warn(&format!("{error:#}"));
-                    let place = format!("partition {partition} of topic {topic}");
-                    failure = failure.or_else(|| Some(error.context(format!("{place} was not read to its end"))));
-                }
-            }
-        }
-        self.data.finish()?;
-        match failure {
-            Some(error) => Err(error),
-            None if self.unreadable => Ok(Exit::Refused),
-            None => Ok(Exit::Done),
+impl Decoder {
+    fn new(read_committed: bool, output: Output) -> Self {
+        Self {
+            buffer: DecodeBuffer::new(),
+            read_committed,
+            output,
+            unreadable: false,
         }
     }
 
-    fn moved(&mut self, topic: &str, partition: i32, from: i64, to: i64) {
-        let place = format!("partition {partition} of topic {topic}");
-        self.unreadable |= to > from;
-        self.output.warn(&if to > from {
-            format!(
-                "{place}: offsets {from} to {} are gone (retention, or deleted): going on at {to}",
-                to - 1
-            )
-        } else {
-            format!("{place} was cut back to offset {to} (it was read up to {from}): going on there")
-        });
-    }
-
-    /// Prints one partition's batches. Breaks when enough is printed.
-    fn print(&mut self, part: &Fetched) -> anyhow::Result<ControlFlow<()>> {
-        let source = Source {
-            topic: &part.topic,
-            partition: part.partition,
-            broker: part.broker,
-        };
+    /// Calls `each` for each record that was asked for, with its batch's leader epoch, until it breaks. What cannot be
+    /// decoded is told and left out.
+    #[inline]
+    fn each(
+        &mut self,
+        part: &Fetched,
+        mut each: impl FnMut(&RecordView<'_>, i32) -> anyhow::Result<ControlFlow<()>>,
+    ) -> anyhow::Result<ControlFlow<()>> {
         let mut transactions = if self.read_committed {
             AbortedFilter::read_committed(part.aborted.iter().copied())
         } else {
@@ -318,32 +90,22 @@ impl Reading {
                         break;
                     }
                 };
-                if !part.offsets.contains(&record.offset)
-                    || self
-                        .filter
-                        .as_ref()
-                        .is_some_and(|filter| !filter.matches(record.key))
+                if part.offsets.contains(&record.offset)
+                    && each(&record, batch.header.leader_epoch)?.is_break()
                 {
-                    continue;
-                }
-                if self.stop.load(Ordering::Relaxed) {
                     return Ok(ControlFlow::Break(()));
-                }
-                self.printer.print(source, &record, self.data.buffer());
-                if self.unbuffered {
-                    self.data.flush_all()?;
-                } else {
-                    self.data.flush_full()?;
-                }
-                if let Some(left) = &mut self.left {
-                    *left -= 1;
-                    if *left == 0 {
-                        return Ok(ControlFlow::Break(()));
-                    }
                 }
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+fn source(part: &Fetched) -> Source<'_> {
+    Source {
+        topic: &part.topic,
+        partition: part.partition,
+        broker: part.broker,
     }
 }
 
@@ -353,4 +115,20 @@ fn unreadable(output: &Output, part: &Fetched, error: &BatchError) {
         "partition {} of topic {}: {error}: {reason}",
         part.partition, part.topic
     ));
+}
+
+fn gone(place: &str, from: i64, to: i64) -> String {
+    format!(
+        "{place}: offsets {from} to {} are gone (retention, or deleted): going on at {to}",
+        to - 1
+    )
+}
+
+/// Says of an error of writing what was written.
+fn at_output(error: anyhow::Error) -> anyhow::Error {
+    if error.is::<std::io::Error>() {
+        error.context("cannot write to standard output")
+    } else {
+        error
+    }
 }

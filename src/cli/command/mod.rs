@@ -3,6 +3,8 @@
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod consume;
+pub(crate) mod dlq;
+pub(crate) mod groups;
 pub(crate) mod help;
 pub(crate) mod produce;
 pub(crate) mod topics;

@@ -124,7 +124,7 @@ fn told(error: &Error) -> String {
 ///
 /// # Errors
 /// Wrong usage where nobody can be asked.
-fn ask(output: &Output, yes: bool, question: &str) -> anyhow::Result<bool> {
+pub(super) fn ask(output: &Output, yes: bool, question: &str) -> anyhow::Result<bool> {
     if yes {
         return Ok(true);
     }
@@ -136,7 +136,7 @@ fn ask(output: &Output, yes: bool, question: &str) -> anyhow::Result<bool> {
 }
 
 /// Prints a step that was taken to standard error, or one that would be (`--dry-run`) as the command's output.
-fn tell(output: &Output, dry_run: bool, text: &str) -> anyhow::Result<()> {
+pub(super) fn tell(output: &Output, dry_run: bool, text: &str) -> anyhow::Result<()> {
     if dry_run {
         output.line(text)
     } else {

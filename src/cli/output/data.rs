@@ -51,7 +51,7 @@ impl Data {
         Ok(Self::to(duplicate()?))
     }
 
-    fn to(file: File) -> Self {
+    pub(in crate::cli) fn to(file: File) -> Self {
         Self {
             file,
             buffer: Vec::new(),

@@ -22,6 +22,10 @@ pub(super) fn say(kind: &str, text: &str) {
     write_stderr(&format!("barnabas: {kind}{text}\n"));
 }
 
+pub(super) fn ready(text: &str) {
+    write_stderr(&format!("ready: {text}\n"));
+}
+
 pub(super) fn confirm(question: &str) -> bool {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return false;

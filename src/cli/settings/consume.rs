@@ -1,14 +1,42 @@
 //! `consume`.
 
+use std::time::Duration;
+
+use super::handle::HandleSettings;
+use super::join::JoinSettings;
 use super::produce::check_topic;
 use super::{Settings, Start, Usage, choice, offsets, values, wrong};
 use crate::broker::fetch::FetchLimits;
 use crate::cli::format::{KeyFilter, OutputFormat, Template};
 use crate::produce::input::unescape_bytes;
 
+/// How long a broker holds back the answer to a group's fetch, if nobody says otherwise: a group's members are many
+/// and often idle. What comes meanwhile is answered at once.
+const GROUP_WAIT: Duration = Duration::from_secs(5);
+
 /// What `consume` shall do.
 #[derive(Debug, Clone)]
 pub struct ConsumeSettings {
+    /// What to read.
+    pub reading: Reading,
+    /// How to print it.
+    pub printing: PrintSettings,
+    /// What to do with it instead of printing it.
+    pub handling: Option<HandleSettings>,
+}
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub enum Reading {
+    /// What these partitions hold.
+    Alone(AloneSettings),
+    /// What falls to a member of a group.
+    Group(JoinSettings),
+}
+
+/// What to read without a group.
+#[derive(Debug, Clone)]
+pub struct AloneSettings {
     /// In the order given; never empty.
     pub topics: Vec<String>,
     /// Only these partitions, in order; all if empty.
@@ -17,6 +45,11 @@ pub struct ConsumeSettings {
     pub start: Start,
     /// Stop in each partition before the first record of this time or later, in milliseconds since the epoch.
     pub stop: Option<i64>,
+}
+
+/// How records are fetched and printed.
+#[derive(Debug, Clone)]
+pub struct PrintSettings {
     /// `-c`: exit after so many records.
     pub count: Option<u64>,
     /// `-e`: exit at the end of each partition.
@@ -44,12 +77,33 @@ pub enum Isolation {
     ReadUncommitted,
 }
 
+impl PrintSettings {
+    /// Whether only committed transactions are seen.
+    #[must_use]
+    pub fn read_committed(&self) -> bool {
+        self.isolation == Isolation::ReadCommitted
+    }
+}
+
 impl Settings {
     /// What `consume` shall do; `now_millis` is the time that `-1h` counts back from.
     ///
     /// # Errors
     /// If the topic is missing, a value is not what it should be, or two of them exclude each other.
     pub(crate) fn consume(&self, now_millis: i64) -> Result<ConsumeSettings, Usage> {
+        let reading = match self.text("group") {
+            Some(group) => Reading::Group(self.join(group, now_millis)?),
+            None => Reading::Alone(self.alone(now_millis)?),
+        };
+        Ok(ConsumeSettings {
+            printing: self.printing(matches!(reading, Reading::Group(_)))?,
+            handling: self.handling(matches!(reading, Reading::Group(_)))?,
+            reading,
+        })
+    }
+
+    /// The topics of `-t`, which may be none.
+    pub(super) fn topics_to_read(&self) -> Result<Vec<String>, Usage> {
         let mut topics: Vec<String> = Vec::new();
         for topic in self
             .list("topic")
@@ -62,6 +116,12 @@ impl Settings {
                 topics.push(topic.to_owned());
             }
         }
+        Ok(topics)
+    }
+
+    fn alone(&self, now_millis: i64) -> Result<AloneSettings, Usage> {
+        self.refuse_without_group()?;
+        let topics = self.topics_to_read()?;
         if topics.is_empty() {
             return Err(Usage("no topic: give -t TOPIC or BARNABAS_TOPIC".to_owned()));
         }
@@ -79,11 +139,17 @@ impl Settings {
             .map(str::trim)
             .collect();
         let (start, stop) = offsets::read(&offsets, now_millis).map_err(|why| self.wrong("offset", &why))?;
-        Ok(ConsumeSettings {
+        Ok(AloneSettings {
             topics,
             partitions,
             start,
             stop,
+        })
+    }
+
+    fn printing(&self, in_group: bool) -> Result<PrintSettings, Usage> {
+        let max_wait = self.must("fetch-wait", values::duration)?;
+        Ok(PrintSettings {
             count: self.maybe("count", |text| values::number(text, 0, u64::MAX))?,
             exit_at_end: self.switch("exit")?,
             print: self.print()?,
@@ -103,7 +169,11 @@ impl Settings {
                 max_bytes: self.must("fetch.max.bytes", positive)?,
                 max_partition_bytes: self.must("max.partition.fetch.bytes", positive)?,
                 min_bytes: self.must("fetch.min.bytes", positive)?,
-                max_wait: self.must("fetch-wait", values::duration)?,
+                max_wait: if in_group && !self.given("fetch-wait") {
+                    GROUP_WAIT
+                } else {
+                    max_wait
+                },
             },
         })
     }

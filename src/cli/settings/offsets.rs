@@ -1,4 +1,6 @@
-//! Where to start and to stop printing: kcat's `-o`, and times as RFC 3339 or relative to now. Pure.
+//! Where to start and to stop printing: kcat's `-o`, a group's `--from`, and times as RFC 3339 or relative to now. Pure.
+
+use crate::group::driver::StartFrom;
 
 /// Where to start in each partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +15,33 @@ pub enum Start {
     Last(i64),
     /// At the first record whose timestamp is not earlier, in milliseconds since the epoch.
     Time(i64),
+}
+
+/// Reads `--from`.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn from(text: &str, now_millis: i64) -> Result<StartFrom, String> {
+    match text {
+        "beginning" | "earliest" | "smallest" => return Ok(StartFrom::Earliest),
+        "end" | "latest" | "largest" => return Ok(StartFrom::Latest),
+        _ => {}
+    }
+    if let Some(group) = text.strip_prefix("kafka-group:") {
+        return if group.is_empty() {
+            Err("names no group: kafka-group:NAME".to_owned())
+        } else {
+            Ok(StartFrom::KafkaGroup(group.to_owned()))
+        };
+    }
+    let found = match text.strip_prefix("s@").or_else(|| text.strip_prefix('@')) {
+        Some(at) => time(at, now_millis),
+        None => relative(text, now_millis).or_else(|| rfc3339(text)),
+    };
+    found.map(StartFrom::Time).ok_or_else(|| {
+        "is no place to start at: earliest, latest, 2026-01-31T12:00:00Z, -1h, @MILLISECONDS or kafka-group:NAME"
+            .to_owned()
+    })
 }
 
 /// Reads all the values of `-o`: one start at most, and one `e@TIME` at most, which is the stop: the time, in
@@ -51,7 +80,7 @@ fn one(text: &str, now_millis: i64) -> Result<Start, String> {
     match text {
         "beginning" | "earliest" | "smallest" => return Ok(Start::Beginning),
         "end" | "latest" | "largest" => return Ok(Start::End),
-        "stored" => return Err("stored: only a consumer group stores offsets, and this is none".to_owned()),
+        "stored" => return Err("stored: only a group stores offsets: use -g NAME".to_owned()),
         _ => {}
     }
     // A number with a minus counts from the end; one with a unit as well is a time before now.
@@ -70,7 +99,7 @@ fn one(text: &str, now_millis: i64) -> Result<Start, String> {
 }
 
 /// Milliseconds since the epoch, RFC 3339, or a duration before now with a minus.
-fn time(text: &str, now_millis: i64) -> Option<i64> {
+pub(super) fn time(text: &str, now_millis: i64) -> Option<i64> {
     text.parse::<i64>()
         .ok()
         .filter(|millis| *millis >= 0)
@@ -141,6 +170,34 @@ mod tests {
         assert_eq!(read(&["s@1", "e@2"], NOW), Ok((Start::Time(1), Some(2))));
         assert_eq!(read(&["e@-1m"], NOW), Ok((Start::Beginning, Some(NOW - 60_000))));
         assert_eq!(read(&[] as &[&str], NOW), Ok((Start::Beginning, None)));
+    }
+
+    #[test]
+    fn a_group_starts_at_an_end_a_time_or_another_groups_commits() {
+        for (text, expected) in [
+            ("earliest", StartFrom::Earliest),
+            ("latest", StartFrom::Latest),
+            ("-1h", StartFrom::Time(NOW - 3_600_000)),
+            ("@1234", StartFrom::Time(1234)),
+            ("s@1234", StartFrom::Time(1234)),
+            ("1970-01-01T00:00:01Z", StartFrom::Time(1000)),
+            ("kafka-group:old", StartFrom::KafkaGroup("old".to_owned())),
+        ] {
+            assert_eq!(from(text, NOW), Ok(expected), "{text}");
+        }
+        for wrong in [
+            "",
+            "middle",
+            "42",
+            "-10",
+            "1h",
+            "@",
+            "@soon",
+            "kafka-group:",
+            "error",
+        ] {
+            assert!(from(wrong, NOW).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -9,8 +9,6 @@ static UNSUPPORTED: &[&str] = &[
     "api.version.request",
     "api.version.request.timeout.ms",
     "auto.commit.enable",
-    "auto.commit.interval.ms",
-    "auto.offset.reset",
     "background_event_cb",
     "broker.address.family",
     "broker.address.ttl",
@@ -39,8 +37,6 @@ static UNSUPPORTED: &[&str] = &[
     "enabled_events",
     "error_cb",
     "fetch.error.backoff.ms",
-    "group.id",
-    "group.instance.id",
     "group.protocol.type",
     "heartbeat.interval.ms",
     "interceptors",
@@ -93,7 +89,6 @@ static UNSUPPORTED: &[&str] = &[
     "sasl.oauthbearer.method",
     "sasl.oauthbearer.scope",
     "sasl.oauthbearer.token.endpoint.url",
-    "session.timeout.ms",
     "socket.blocking.max.ms",
     "socket.keepalive.enable",
     "socket.max.fails",
@@ -139,8 +134,9 @@ pub(crate) fn refusal(name: &str) -> String {
     if UNSUPPORTED.contains(&name) {
         let advice = match name {
             "debug" | "log_level" => "; use -v or -vv",
-            "group.id" | "group.instance.id" => "; this version has no consumer groups",
-            "auto.offset.reset" => "; use -o",
+            "enable.auto.commit" | "auto.commit.enable" => "; a group commits what was written out, always",
+            "heartbeat.interval.ms" => "; it follows from session",
+            "partition.assignment.strategy" => "; a group assigns its partitions itself",
             "enable.partition.eof" => "; use -e",
             "ssl.ca.pem" => "; use ssl.ca.location",
             "ssl.certificate.pem" => "; use ssl.certificate.location",
@@ -167,6 +163,19 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
         .filter(|(far, _)| *far <= limit)
         .min()
         .map(|(_, known)| known)
+}
+
+/// Those of the names that may have been meant, the most similar first.
+pub(crate) fn similar<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    /// Shorter ones are part of too much.
+    const PART: usize = 3;
+    let limit = name.len().div_ceil(3).min(4);
+    let mut found: Vec<(usize, &str)> = names
+        .map(|known| (distance(name, known), known))
+        .filter(|(far, known)| *far <= limit || name.len() >= PART && known.contains(name))
+        .collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, known)| known).collect()
 }
 
 /// Letters to insert, remove, replace or swap with the next one to get from one text to the other.

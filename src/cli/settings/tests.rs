@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::layers::Layers;
 use super::*;
 use crate::broker::settings::{SaslSettings, TokenSource};
+use crate::group::driver::{StartFrom, Topics};
 use crate::produce::input::InputFormat;
 use crate::produce::reader::Source;
 use crate::record::Codec;
@@ -361,10 +362,66 @@ fn consume_reads_its_flags() {
     .unwrap()
     .consume(10_000)
     .unwrap();
-    assert_eq!(consume.topics, ["b", "a"]);
-    assert_eq!(consume.partitions, [0, 1, 2]);
-    assert_eq!((consume.start, consume.stop), (Start::Time(5), Some(9000)));
-    assert_eq!(consume.isolation, Isolation::ReadUncommitted);
+    let Reading::Alone(alone) = consume.reading else {
+        panic!("no group was named")
+    };
+    assert_eq!(alone.topics, ["b", "a"]);
+    assert_eq!(alone.partitions, [0, 1, 2]);
+    assert_eq!((alone.start, alone.stop), (Start::Time(5), Some(9000)));
+    assert_eq!(consume.printing.isolation, Isolation::ReadUncommitted);
+    assert_eq!(consume.printing.fetch.max_wait, Duration::from_millis(500));
+}
+
+#[test]
+fn a_groups_settings_are_read_and_librdkafkas_names_taken() {
+    let consume = Laid {
+        flags: &[("topics-regex", "a|b")],
+        properties: &[
+            "group.id=g",
+            "auto.offset.reset=latest",
+            "session.timeout.ms=6000",
+            "auto.commit.interval.ms=5000",
+        ],
+        variables: &[("BARNABAS_INSTANCE", "pod-0")],
+        ..Laid::default()
+    }
+    .settings()
+    .unwrap()
+    .consume(0)
+    .unwrap();
+    let Reading::Group(join) = consume.reading else {
+        panic!("a group was named")
+    };
+    let Topics::Like(like) = &join.topics else {
+        panic!("a pattern was given")
+    };
+    // The whole name, and not `^a` or `b$`.
+    assert_eq!(
+        ["a", "b", "ab", "xb"].map(|name| like.is_match(name)),
+        [true, true, false, false]
+    );
+    assert_eq!(
+        (&*join.group, join.from, join.instance.as_deref()),
+        ("g", StartFrom::Latest, Some("pod-0"))
+    );
+    assert_eq!(join.session, Duration::from_secs(6));
+    // A quarter of the session at most.
+    assert_eq!(join.commit_interval, Duration::from_millis(1500));
+    assert_eq!(consume.printing.fetch.max_wait, Duration::from_secs(5));
+}
+
+#[test]
+fn variables_for_groups_do_not_disturb_a_consumer_without_one() {
+    let variables = &[("BARNABAS_SESSION", "5s"), ("BARNABAS_FROM", "latest")];
+    let consume = Laid {
+        flags: &[("topic", "a")],
+        variables,
+        ..Laid::default()
+    }
+    .settings()
+    .unwrap()
+    .consume(0);
+    assert!(matches!(consume.unwrap().reading, Reading::Alone(_)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A cluster of the tests' own.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -322,6 +323,25 @@ impl Kafka {
             "broker-1/data/{topic}-{partition}/00000000000000000000.log"
         ));
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Flips a bit in each byte of `marker` where it is in that segment, as a bad disk may: the broker does not look again.
+    pub(crate) fn damage(&self, topic: &str, partition: i32, marker: &[u8]) {
+        let segment = self.segment(topic, partition);
+        let at = segment
+            .windows(marker.len())
+            .position(|window| window == marker)
+            .expect("the marker is there, uncompressed");
+        let path = self.dir.join(format!(
+            "broker-1/data/{topic}-{partition}/00000000000000000000.log"
+        ));
+        let damaged: Vec<u8> = marker.iter().map(|byte| byte ^ 1).collect();
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .expect("it can be written");
+        file.write_all_at(&damaged, u64::try_from(at).expect("small"))
+            .expect("it can be written");
     }
 
     /// Bytes of the topic's segments on the first broker, as they are on disk.

@@ -7,8 +7,12 @@ use std::path::Path;
 pub(crate) const CLUSTER_ID: &str = "YmFybmFiYXMtY2x1c3RlcQ";
 
 /// Users of the secured broker with their passwords, for PLAIN and both SCRAMs: `admin` may do anything, `nobody`
-/// nothing.
-pub(crate) const USERS: [(&str, &str); 2] = [("admin", "admin-secret"), ("nobody", "nobody-secret")];
+/// nothing, `guest` what tests let him.
+pub(crate) const USERS: [(&str, &str); 3] = [
+    ("admin", "admin-secret"),
+    ("nobody", "nobody-secret"),
+    ("guest", "guest-secret"),
+];
 
 /// The ports of one broker.
 #[derive(Debug, Clone)]

@@ -1,0 +1,87 @@
+//! Handlers at work.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::oneshot;
+
+use super::body::Body;
+use super::{Deliverer, letters, now};
+use crate::delivery::{self, Attempt, Start};
+use crate::handler::{Answer, Delivery, Outcome, Sign};
+
+impl Deliverer {
+    pub(super) fn start(&mut self, start: Start<Arc<Body>>) {
+        let Some(owned) = self.owned.get(&start.claim) else {
+            return;
+        };
+        let body = start.body;
+        let view = self.cluster.view();
+        let now = now();
+        let delivery = Delivery {
+            topic: Arc::clone(&owned.id.0),
+            topic_id: view.topics.get(&*owned.id.0).map_or([0; 16], |topic| topic.id),
+            partition: owned.id.1,
+            offset: start.offset,
+            group: Arc::clone(&self.settings.group),
+            token: owned.token.number(),
+            key: body.key.clone(),
+            value: body.value.clone(),
+            headers: body.headers.clone(),
+            timestamp: body.timestamp,
+            attempt: start.tries,
+            deadline: std::time::Duration::from_millis(start.deadline.saturating_sub(now.mono)),
+            redelivered: start.redelivered,
+            origin: self.letters.origin(&owned.id, &body),
+        };
+        let (abort, aborted) = oneshot::channel();
+        let (attempt, handler) = (start.attempt, self.handler.clone());
+        self.aborts.insert(attempt, abort);
+        self.running.push(Box::pin(async move {
+            let cancel = async {
+                // Dropped when its attempt is over.
+                if aborted.await.is_err() {
+                    std::future::pending().await
+                }
+            };
+            (attempt, handler.run(delivery, cancel).await)
+        }));
+    }
+
+    /// Tells the core of an answer, and of those that are there as well.
+    pub(super) fn answered(&mut self, answered: (Attempt, Answer)) {
+        let now = now();
+        let mut next = Some(answered);
+        while let Some((attempt, answer)) = next {
+            self.aborts.remove(&attempt);
+            if self.leaving.is_some() && answer.outcome == Outcome::Aborted {
+                self.cut_off += 1;
+            }
+            let why = (answer.outcome != Outcome::Done).then(|| letters::why(&answer));
+            self.core.outcome(now, attempt, outcome(answer.outcome), why);
+            next = self.running.next().now_or_never().flatten();
+        }
+        self.note_work();
+    }
+}
+
+fn outcome(outcome: Outcome) -> delivery::Outcome {
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    match outcome {
+        Outcome::Done | Outcome::Skip => delivery::Outcome::Done,
+        Outcome::Retry { sign, after, pause } => delivery::Outcome::Retry {
+            sign: match sign {
+                Sign::Own => delivery::Sign::Own,
+                Sign::Busy => delivery::Sign::Busy,
+                Sign::Unavailable => delivery::Sign::Unavailable,
+                Sign::Broken => delivery::Sign::Broken,
+            },
+            after: after.map(millis),
+            pause: pause.map(millis),
+        },
+        Outcome::Lost { reaped } => delivery::Outcome::Lost { reaped },
+        Outcome::Hold => delivery::Outcome::Hold,
+        Outcome::Reject => delivery::Outcome::Reject,
+        Outcome::Aborted => delivery::Outcome::Aborted,
+    }
+}

@@ -1,0 +1,403 @@
+//! Keys → order and parallelism: who waits for whom.
+//!
+//! Records with one key form a lane; its head alone may run. Entries are linked within one arena: offering and
+//! finishing a record allocates nothing once the arena has grown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::dedup::EventId;
+use super::limits::Kind;
+use super::retry::Tries;
+use super::{Claim, Reason};
+
+/// The place of an entry. Used again once it is free: [`super::Attempt`] tells two users of it apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryId(u32);
+
+/// What makes two records wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LaneKey {
+    /// The hash of a key within a partition; its replay topic's partition shares the number.
+    Key(u32, u64),
+    /// A record that waits for none.
+    Free(Claim, i64),
+}
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Not started: behind another, not due, or without a slot.
+    Waiting,
+    /// Its body was asked for.
+    Loading,
+    /// It may start as soon as a slot of this kind is free.
+    Ready(Kind),
+    /// A handler has it.
+    Running {
+        /// The attempt's number.
+        attempt: u64,
+        /// The slot that it holds.
+        kind: Kind,
+        /// Whether it tries an open breaker.
+        probe: bool,
+        /// It may still run until then, when it is lost: milliseconds of the monotonic clock.
+        deadline: u64,
+    },
+    /// Its dead letter waits for the lease or is being written (then with the attempt's number).
+    Dead(Option<u64>),
+}
+
+/// Which part of the buffer a body takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charge {
+    /// The one for what comes.
+    Fetched,
+    /// The one for what comes again.
+    Reloaded,
+}
+
+/// A record that is not finished.
+#[derive(Debug)]
+pub struct Entry<B> {
+    /// Whose it is.
+    pub claim: Claim,
+    /// Its offset.
+    pub offset: i64,
+    /// One behind its last offset: more than `offset + 1` for a batch that cannot be decoded.
+    pub end: i64,
+    /// Its lane.
+    pub lane: LaneKey,
+    /// Its timestamp, in milliseconds since the epoch.
+    pub timestamp: i64,
+    /// The id to compare.
+    pub id: Option<EventId>,
+    /// The body, while it is in the buffer.
+    pub body: Option<B>,
+    /// What the body takes of the buffer, in bytes.
+    pub size: u32,
+    /// Its size counts in the buffer.
+    pub charged: Option<Charge>,
+    /// Where it stands.
+    pub stage: Stage,
+    /// The attempts so far.
+    pub tries: Tries,
+    /// Not before this: milliseconds of the monotonic clock.
+    pub due: u64,
+    /// Its last attempt was lost and may still run until then: milliseconds of the monotonic clock.
+    pub lost_until: u64,
+    /// It is in the list of those that become due.
+    pub timed: bool,
+    /// It is to go to the dead letters.
+    pub dead: Option<Reason>,
+    /// Writes of its dead letter that failed.
+    pub unwritten: u32,
+    /// When it came: milliseconds of the monotonic clock.
+    pub arrived: u64,
+    /// An operator has skipped it while it was in flight.
+    pub skipped: bool,
+    /// What the last attempt ended with.
+    pub why: Option<Arc<str>>,
+    before: u32,
+    behind: u32,
+}
+
+impl<B> Entry<B> {
+    /// A record that has just arrived.
+    pub fn new(claim: Claim, offset: i64, lane: LaneKey, timestamp: i64) -> Self {
+        Self {
+            claim,
+            offset,
+            end: offset + 1,
+            lane,
+            timestamp,
+            id: None,
+            body: None,
+            size: 0,
+            charged: None,
+            stage: Stage::Waiting,
+            tries: Tries::default(),
+            due: 0,
+            lost_until: 0,
+            timed: false,
+            dead: None,
+            unwritten: 0,
+            arrived: 0,
+            skipped: false,
+            why: None,
+            before: NONE,
+            behind: NONE,
+        }
+    }
+
+    /// Its place among those that are ready for a slot of this kind.
+    pub fn ready_key(&self, kind: Kind) -> i64 {
+        match kind {
+            Kind::Fresh => self.offset,
+            Kind::Again => i64::try_from(self.due).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Whether it keeps its lane waiting because it failed.
+    pub fn is_held(&self) -> bool {
+        self.tries.tries > 0 || self.dead.is_some()
+    }
+}
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Lane {
+    head: u32,
+    tail: u32,
+    len: u32,
+    /// Entries with a body.
+    loaded: u32,
+    /// The head waits until this offset is in a report.
+    reported: Option<(Claim, i64)>,
+}
+
+/// All lanes of the process.
+#[derive(Debug)]
+pub struct Lanes<B> {
+    entries: Vec<Option<Entry<B>>>,
+    free: Vec<u32>,
+    lanes: BTreeMap<LaneKey, Lane>,
+}
+
+impl<B> Default for Lanes<B> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            lanes: BTreeMap::new(),
+        }
+    }
+}
+
+impl<B> Lanes<B> {
+    /// Puts a record at the end of its lane.
+    pub fn offer(&mut self, mut entry: Entry<B>) -> EntryId {
+        let key = entry.lane;
+        let loaded = u32::from(entry.body.is_some());
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
+        });
+        if let LaneKey::Key(..) = key {
+            let lane = self.lanes.entry(key).or_insert(Lane {
+                head: NONE,
+                tail: NONE,
+                len: 0,
+                loaded: 0,
+                reported: None,
+            });
+            entry.before = lane.tail;
+            if lane.head == NONE {
+                lane.head = index;
+            }
+            let tail = std::mem::replace(&mut lane.tail, index);
+            lane.len += 1;
+            lane.loaded += loaded;
+            if let Some(Some(tail)) = self.entries.get_mut(tail as usize) {
+                tail.behind = index;
+            }
+        }
+        if let Some(place) = self.entries.get_mut(index as usize) {
+            *place = Some(entry);
+        }
+        EntryId(index)
+    }
+
+    /// Takes a record out of its lane; also the entry that became the head by that.
+    pub fn remove(&mut self, id: EntryId) -> Option<(Entry<B>, Option<EntryId>)> {
+        let entry = self.entries.get_mut(id.0 as usize)?.take()?;
+        self.free.push(id.0);
+        if let Some(Some(before)) = self.entries.get_mut(entry.before as usize) {
+            before.behind = entry.behind;
+        }
+        if let Some(Some(behind)) = self.entries.get_mut(entry.behind as usize) {
+            behind.before = entry.before;
+        }
+        let mut head = None;
+        if let Some(lane) = self.lanes.get_mut(&entry.lane) {
+            lane.len -= 1;
+            lane.loaded -= u32::from(entry.body.is_some());
+            if lane.tail == id.0 {
+                lane.tail = entry.before;
+            }
+            if lane.head == id.0 {
+                lane.head = entry.behind;
+                head = (lane.head != NONE).then_some(EntryId(lane.head));
+            }
+            if lane.len == 0 && lane.reported.is_none() {
+                self.lanes.remove(&entry.lane);
+            }
+        }
+        Some((entry, head))
+    }
+
+    /// An entry.
+    pub fn get(&self, id: EntryId) -> Option<&Entry<B>> {
+        self.entries.get(id.0 as usize)?.as_ref()
+    }
+
+    /// An entry. Its body is changed by [`Self::load`] and [`Self::unload`] alone.
+    pub fn get_mut(&mut self, id: EntryId) -> Option<&mut Entry<B>> {
+        self.entries.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// Whether nothing of its lane is before it, and the report that its lane waits for is there.
+    pub fn is_head(&self, id: EntryId) -> bool {
+        match self.get(id).map(|entry| entry.lane) {
+            Some(LaneKey::Free(..)) => true,
+            Some(key) => {
+                let lane = self.lanes.get(&key);
+                lane.is_some_and(|lane| lane.head == id.0 && lane.reported.is_none())
+            }
+            None => false,
+        }
+    }
+
+    /// The first of a lane.
+    pub fn head(&self, key: &LaneKey) -> Option<EntryId> {
+        let lane = self.lanes.get(key)?;
+        (lane.head != NONE).then_some(EntryId(lane.head))
+    }
+
+    /// The one behind it in its lane.
+    pub fn behind(&self, id: EntryId) -> Option<EntryId> {
+        let behind = self.get(id)?.behind;
+        (behind != NONE).then_some(EntryId(behind))
+    }
+
+    /// Entries of a lane with a body, and without one.
+    pub fn loaded(&self, key: &LaneKey) -> (u32, u32) {
+        self.lanes
+            .get(key)
+            .map_or((0, 0), |lane| (lane.loaded, lane.len - lane.loaded))
+    }
+
+    /// Gives an entry its body.
+    pub fn load(&mut self, id: EntryId, body: B, size: u32) {
+        let Some(entry) = self.get_mut(id) else { return };
+        let was = entry.body.replace(body).is_some();
+        entry.size = size;
+        let key = entry.lane;
+        if let (false, Some(lane)) = (was, self.lanes.get_mut(&key)) {
+            lane.loaded += 1;
+        }
+    }
+
+    /// Takes the body away; the bytes that this frees.
+    pub fn unload(&mut self, id: EntryId) -> Option<u32> {
+        let entry = self.get_mut(id)?;
+        entry.body.take()?;
+        let (key, size) = (entry.lane, entry.size);
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.loaded -= 1;
+        }
+        Some(size)
+    }
+
+    /// The lane's next record waits until this offset is in a report.
+    pub fn await_report(&mut self, key: LaneKey, claim: Claim, offset: i64) {
+        if let LaneKey::Key(..) = key {
+            let lane = self.lanes.entry(key).or_insert(Lane {
+                head: NONE,
+                tail: NONE,
+                len: 0,
+                loaded: 0,
+                reported: None,
+            });
+            lane.reported = Some((claim, offset));
+        }
+    }
+
+    /// The report is there: the entry that may run now.
+    pub fn reported(&mut self, key: &LaneKey, claim: Claim, offset: i64) -> Option<EntryId> {
+        let lane = self.lanes.get_mut(key)?;
+        if lane.reported != Some((claim, offset)) {
+            return None;
+        }
+        lane.reported = None;
+        if lane.len == 0 {
+            self.lanes.remove(key);
+            return None;
+        }
+        Some(EntryId(lane.head))
+    }
+
+    /// Entries that are not finished.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// Whether all is finished.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    fn lane(key: u64) -> LaneKey {
+        LaneKey::Key(0, key)
+    }
+
+    proptest! {
+        #[test]
+        fn lanes_are_queues_from_which_any_may_leave(steps in prop::collection::vec((0u64..4, any::<bool>(), 0usize..8), 1..200)) {
+            let mut lanes = Lanes::<()>::default();
+            let mut model: BTreeMap<u64, VecDeque<EntryId>> = BTreeMap::new();
+            for (offset, (key, offer, at)) in (0i64..).zip(steps) {
+                let queue = model.entry(key).or_default();
+                if offer {
+                    queue.push_back(lanes.offer(Entry::new(Claim(1), offset, lane(key), 0)));
+                } else if !queue.is_empty() {
+                    let at = at % queue.len();
+                    let id = queue.remove(at).unwrap();
+                    let (_, head) = lanes.remove(id).unwrap();
+                    prop_assert_eq!(head, if at == 0 { queue.front().copied() } else { None });
+                }
+                for (key, queue) in &model {
+                    let mut seen = Vec::new();
+                    let mut next = lanes.head(&lane(*key));
+                    while let Some(id) = next {
+                        seen.push(id);
+                        next = lanes.behind(id);
+                    }
+                    prop_assert_eq!(&seen, &queue.iter().copied().collect::<Vec<_>>());
+                }
+                prop_assert_eq!(lanes.len(), model.values().map(VecDeque::len).sum::<usize>());
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_without_a_key_is_always_a_head() {
+        let mut lanes = Lanes::<()>::default();
+        for offset in 0..3 {
+            let id = lanes.offer(Entry::new(Claim(1), offset, LaneKey::Free(Claim(1), offset), 0));
+            assert!(lanes.is_head(id));
+        }
+    }
+
+    #[test]
+    fn a_lane_that_waits_for_a_report_has_no_head_that_may_run() {
+        let mut lanes = Lanes::<()>::default();
+        lanes.await_report(lane(1), Claim(1), 5);
+        let id = lanes.offer(Entry::new(Claim(1), 6, lane(1), 0));
+        assert!(!lanes.is_head(id));
+        assert_eq!(lanes.reported(&lane(1), Claim(1), 4), None);
+        assert_eq!(lanes.reported(&lane(1), Claim(1), 5), Some(id));
+        assert!(lanes.is_head(id));
+    }
+}
