@@ -1,6 +1,6 @@
 //! `--exec`: long-lived workers that get events on stdin and answer on stdout ([`super::protocol`]).
 //!
-//! One task owns the pool: who is up, who has room, who waits. A task per [`slot`] owns a process and what it holds.
+//! One task owns the pool: who is up, who has room, who waits. A task per `slot` owns a process and what it holds.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;

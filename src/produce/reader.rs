@@ -1,7 +1,7 @@
 //! Reads the inputs in blocks, on a thread of its own: a read of standard input cannot be interrupted.
 //!
 //! A regular file is handed over to the caller once it is open, and read by it for as long as the page cache has what
-//! comes next ([`Cached`]): a thread between costs more than such a read. When it would have to wait (a cold file, a
+//! comes next (`Cached`): a thread between costs more than such a read. When it would have to wait (a cold file, a
 //! slow disk, a file system of a network), the thread goes on with it, so that the caller never waits for a file.
 
 use std::fs::File;
