@@ -20,8 +20,6 @@ pub struct Fuse {
     window: VecDeque<(LaneKey, bool)>,
     rejected: usize,
     undecodable: u32,
-    /// An operator meant the rejections: it does not blow by them before they are few again.
-    meant: bool,
 }
 
 impl Fuse {
@@ -42,9 +40,7 @@ impl Fuse {
         }
         self.window.push_back((lane, rejected));
         self.rejected += usize::from(rejected);
-        let many = self.rejected * 2 > self.window.len();
-        self.meant &= many || self.window.len() < LEAST;
-        if rejected && self.window.len() >= LEAST && many && !self.meant {
+        if rejected && self.window.len() >= LEAST && self.rejected * 2 > self.window.len() {
             let lanes = self
                 .window
                 .iter()
@@ -58,17 +54,14 @@ impl Fuse {
     /// A batch was read, and can be decoded or not. Whether the fuse blows by it.
     pub fn batch(&mut self, decodable: bool) -> bool {
         self.undecodable = if decodable { 0 } else { self.undecodable + 1 };
-        let blows = !self.blown && !self.meant && self.undecodable >= UNDECODABLE;
+        let blows = !self.blown && self.undecodable >= UNDECODABLE;
         self.blown |= blows;
         blows
     }
 
-    /// An operator says that it is well again, or that the rejections are meant.
+    /// An operator says that it is well again.
     pub fn resume(&mut self) {
-        *self = Self {
-            meant: self.blown,
-            ..Self::default()
-        };
+        *self = Self::default();
     }
 }
 
@@ -88,20 +81,6 @@ mod tests {
         assert_eq!(blown, Some(19));
         fuse.resume();
         assert!(!fuse.is_blown());
-    }
-
-    #[test]
-    fn rejections_that_an_operator_means_do_not_blow_it_again_before_they_are_few() {
-        let mut fuse = Fuse::default();
-        assert!((0..20).any(|key| fuse.push(lane(key), true)));
-        fuse.resume();
-        assert!(!(0..1_000).any(|key| fuse.push(lane(key), true)));
-        assert!(!(0..60).any(|key| fuse.push(lane(key), false)));
-        assert!((0..100).any(|key| fuse.push(lane(key), true)));
-        // Of one that is whole it means nothing.
-        let mut fuse = Fuse::default();
-        fuse.resume();
-        assert!((0..20).any(|key| fuse.push(lane(key), true)));
     }
 
     #[test]
