@@ -1,6 +1,6 @@
 //! Data that nobody here made: every JSON and CSV file of the npm package vega-datasets, there and back.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -22,7 +22,16 @@ fn files() -> Option<Vec<PathBuf>> {
             skipped("round trip of vega-datasets", "no `npm` on PATH");
             return None;
         }
-        let part = target().join(format!("vega-datasets-{}.part", std::process::id()));
+        // One fetches, the others wait here.
+        fs::create_dir_all(target()).expect("target/ can be made");
+        let lock = File::create(target().join(format!("vega-datasets-{VERSION}.lock")))
+            .expect("target/ can be written");
+        lock.lock().expect("files in target/ can be locked");
+        if whole.is_dir() {
+            return files();
+        }
+        let part = target().join(format!("vega-datasets-{VERSION}.part"));
+        let _ = fs::remove_dir_all(&part);
         fs::create_dir_all(&part).expect("target/ can be written");
         let npm = Command::new("npm")
             .args([
