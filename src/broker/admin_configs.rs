@@ -92,6 +92,19 @@ pub async fn describe_configs(
     Ok(ask_each(cluster, names, request, answers).await?.outcomes)
 }
 
+/// Reads the configuration of a topic that metadata has: the broker that is asked may not know of a new one for a moment,
+/// and is asked again, for `--timeout` at most.
+///
+/// # Errors
+/// If the brokers cannot be asked, or refuse.
+pub async fn describe_known(cluster: &Cluster, name: &str, only: &[&str]) -> Result<Vec<Config>, Error> {
+    let look = || async {
+        let told = describe_configs(cluster, &[name], Some(only)).await?.pop();
+        told.unwrap_or(Err(Error::Closed))
+    };
+    cluster.retry(look).await
+}
+
 fn described(result: &DescribeConfigsResult) -> (String, Outcome<Vec<Config>>) {
     let name = result.resource_name.to_string();
     let what = || format!("reading the configuration of topic {name}");

@@ -4,7 +4,7 @@ use super::{MAX_TOPIC, dead_topic, replay_topic};
 use crate::broker::admin::{
     NewTopic, create_partitions, create_topics, find_topics, is_there_already, wait_until_led,
 };
-use crate::broker::admin_configs::{Config, describe_configs};
+use crate::broker::admin_configs::{Config, describe_known};
 use crate::broker::cluster::Cluster;
 use crate::broker::error::Error;
 use crate::broker::metadata::Topic;
@@ -272,8 +272,7 @@ async fn found(cluster: &Cluster, name: &str) -> Result<Option<Topic>, TopicErro
 
 /// None without the right to see them.
 async fn configs(cluster: &Cluster, name: &str) -> Result<Option<Vec<Config>>, TopicError> {
-    let told = describe_configs(cluster, &[name], Some(&CHECKED)).await?.pop();
-    match told.unwrap_or(Err(Error::Closed)) {
+    match describe_known(cluster, name, &CHECKED).await {
         Ok(configs) => Ok(Some(configs)),
         Err(error) if error.is_unauthorised() => Ok(None),
         Err(error) => Err(error.into()),

@@ -20,7 +20,7 @@ pub use replay::{Administered, Line, Outcome, Replayed, administer, replay};
 pub use tail::{Pace, Tail, Tailed};
 
 use crate::broker::admin::{NewTopic, create_topics, find_topics, is_there_already, wait_until_led};
-use crate::broker::admin_configs::describe_configs;
+use crate::broker::admin_configs::describe_known;
 use crate::broker::cluster::{Cluster, Lane, Node};
 use crate::broker::error::{Error, Retry};
 use crate::broker::metadata::{Topic, View};
@@ -135,9 +135,7 @@ impl Log {
             });
         }
         let replicas = found.partitions[0].replicas.len();
-        let told = describe_configs(&self.cluster, &[&*self.topic], Some(&settings::CHECKED)).await;
-        let told = told.and_then(|mut told| told.pop().unwrap_or(Err(Error::Closed)));
-        match told {
+        match describe_known(&self.cluster, &self.topic, &settings::CHECKED).await {
             Ok(configs) => {
                 let verdict = settings::judge(&configs, replicas, brokers);
                 if let Some(why) = verdict.unfit {
