@@ -149,7 +149,9 @@ impl Task {
                 },
                 () = events.closed(), if self.ready.is_empty() => return,
                 tailed = tail.next(), if !self.over => self.tailed(tailed, &pace),
-                news = told.recv(), if !self.over => match news {
+                news = told.recv() => match news {
+                    // Whoever tells must not wait for one that has ended while its last events are not taken yet.
+                    Some(_) if self.over => {}
                     Some(news) => {
                         self.told(news);
                         while let Ok(news) = told.try_recv() {

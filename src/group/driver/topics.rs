@@ -82,6 +82,12 @@ impl Watched {
                 .chain(self.known.keys().cloned())
                 .collect(),
         };
+        if let Topics::Like(pattern) = topics
+            && names.is_empty()
+            && self.warned.insert(Arc::from(pattern.as_str()))
+        {
+            tracing::warn!("no topic matches {pattern} (yet): the group reads those that do as they come");
+        }
         // What is replayed to this group comes through topics of its own, which are there only if something ever was.
         let replays = names.iter().map(|name| replay_topic(name, group));
         let replays: Vec<Arc<str>> = replays
