@@ -1,16 +1,19 @@
 //! What a planned join, a planned leave and a kill cost a group: barnabas against librdkafka's three protocols.
 //!
-//! `cargo bench --bench handover -- [CLIENT…] [--rounds N] [--kills N] [--barnabas PATH]`
+//! `cargo bench --bench handover -- [CLIENT…] [--rounds N] [--kills N] [--idle] [--barnabas PATH]`
 //!
 //! A topic of six partitions gets a record each every 5 ms. Two members share it; a third joins, leaves by SIGTERM,
 //! joins again and is killed. Each member prints a line per record, and the harness notes when each came: a
 //! partition's pause is the longest time between two of its records, whoever read them, from the cause until the new
 //! order is seen. Records seen twice are counted. Clients: `barnabas`, `range`, `cooperative-sticky`, `kip-848`.
 //!
-//! - [`load`]: the steady stream; [`members`]: the processes and what they read; [`measure`]: pauses out of it.
+//! At the end, what three members cost that have nothing to do (`--idle` for this alone).
+//!
+//! - [`idle`]: that; [`load`]: the steady stream; [`members`]: the processes and what they read; [`measure`]: pauses out of it.
 #![allow(clippy::print_stdout, reason = "a measurement's output")]
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
+mod idle;
 mod load;
 mod measure;
 mod members;
@@ -36,6 +39,7 @@ struct Options {
     rounds: usize,
     kills: usize,
     barnabas: PathBuf,
+    only_idle: bool,
 }
 
 impl Options {
@@ -45,11 +49,13 @@ impl Options {
             rounds: 10,
             kills: 3,
             barnabas: PathBuf::from(env!("CARGO_BIN_EXE_barnabas")),
+            only_idle: false,
         };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or(format!("{arg} …"));
             match arg.as_str() {
                 "--bench" => {} // from cargo
+                "--idle" => options.only_idle = true,
                 "--rounds" => options.rounds = value()?.parse().map_err(|_| "--rounds N")?,
                 "--kills" => options.kills = value()?.parse().map_err(|_| "--kills N")?,
                 "--barnabas" => options.barnabas = value()?.into(),
@@ -82,10 +88,13 @@ fn main() -> Result<(), String> {
         "{:<20} {:<7} {:>12} {:>12} {:>14} {:>12} {:>12}",
         "client", "cause", "moved: ms", "at most", "others: ms", "at most", "twice/round"
     );
-    let wanted = |client: &Client| options.clients.is_empty() || options.clients.contains(&client.name);
+    let wanted = |client: &Client| {
+        !options.only_idle && (options.clients.is_empty() || options.clients.contains(&client.name))
+    };
     for client in clients.iter().filter(|client| wanted(client)) {
         let topic = kafka.topic(&format!("handover-{}", client.name), PARTITIONS);
         let load = Load::start(&options.barnabas, &kafka.bootstrap(), &topic)?;
+        let mut calm = Figures::default();
         let mut joins = Figures::default();
         let mut leaves = Figures::default();
         for round in 0..options.rounds {
@@ -95,14 +104,16 @@ fn main() -> Result<(), String> {
                 &topic,
                 &format!("{}-{round}", client.name),
             )?;
+            calm.add(&rest(&mut group)?);
             joins.add(&change(&mut group, Group::join)?);
             leaves.add(&change(&mut group, Group::leave)?);
         }
+        calm.print(&client.name, "none");
         joins.print(&client.name, "join");
         leaves.print(&client.name, "leave");
         drop(load);
     }
-    if options.clients.is_empty() || options.clients.iter().any(|client| client == "barnabas") {
+    if wanted(&clients[0]) {
         for session in ["10s", "2s"] {
             kills(
                 &kafka,
@@ -112,7 +123,18 @@ fn main() -> Result<(), String> {
             )?;
         }
     }
+    if wanted(&clients[0]) || options.only_idle {
+        idle::measure(&kafka, &clients[0], PARTITIONS)?;
+    }
     Ok(())
+}
+
+/// Pauses without any cause: what the stream, the harness and the machine make.
+fn rest(group: &mut Group) -> Result<Pauses, String> {
+    group.settle(LIMIT)?;
+    let (before, since) = (group.owners(), Instant::now());
+    group.settle(LIMIT)?;
+    Ok(Pauses::between(group.seen(), since, &before))
 }
 
 /// Waits for calm, makes a change, and waits until the new order is seen.

@@ -83,6 +83,20 @@ pub(crate) struct Group {
 impl Group {
     /// Two members.
     pub(crate) fn start(client: &Client, bootstrap: &str, topic: &str, name: &str) -> Result<Self, String> {
+        let since = Instant::now();
+        let mut group = Self::unseen(client, bootstrap, topic, name, 2)?;
+        group.balanced(since, 2, crate::LIMIT)?;
+        Ok(group)
+    }
+
+    /// So many members, which nobody waits for.
+    pub(crate) fn unseen(
+        client: &Client,
+        bootstrap: &str,
+        topic: &str,
+        name: &str,
+        members: usize,
+    ) -> Result<Self, String> {
         let (tell, hear) = mpsc::channel();
         let mut group = Self {
             client: client.clone(),
@@ -94,10 +108,9 @@ impl Group {
             hear,
             seen: Vec::new(),
         };
-        let since = Instant::now();
-        group.join()?;
-        let members = group.join()?;
-        group.balanced(since, members, crate::LIMIT)?;
+        for _ in 0..members {
+            group.join()?;
+        }
         Ok(group)
     }
 
@@ -158,6 +171,11 @@ impl Group {
         sent.map_err(|error| error.to_string())?;
         std::thread::spawn(move || child.wait());
         Ok(self.living())
+    }
+
+    /// CPU seconds of each living member.
+    pub(crate) fn cpu(&self) -> Result<BTreeMap<u32, f64>, String> {
+        crate::idle::cpu(self.members.iter().flatten().map(Child::id))
     }
 
     fn living(&self) -> usize {
