@@ -127,7 +127,8 @@ impl Accumulator {
     }
 
     /// Appends a record to its partition's batch. Returns the batch that had no room for it, if any. `now` is asked
-    /// for a new batch only: per record, the clock would cost as much as the checksum.
+    /// for a new batch only: per record, the clock would cost as much as the checksum. (A box, since there is one for
+    /// thousands of records, and each answer is moved.)
     ///
     /// # Errors
     /// The record is larger than the topic takes.
@@ -137,7 +138,7 @@ impl Accumulator {
         record: &NewRecord<'_>,
         place: u64,
         now: impl FnOnce() -> Instant,
-    ) -> Result<Option<Batch>, TooLarge> {
+    ) -> Result<Option<Box<Batch>>, TooLarge> {
         let index = index(partition);
         if index >= self.open.len() {
             self.open.resize_with(index + 1, || None);
@@ -164,7 +165,7 @@ impl Accumulator {
         record: &NewRecord<'_>,
         place: u64,
         now: Instant,
-    ) -> Result<Option<Batch>, TooLarge> {
+    ) -> Result<Option<Box<Batch>>, TooLarge> {
         // Before anything is closed: a refused record leaves the batch that it would have displaced as it is.
         let size = BATCH_OVERHEAD + self.measure.encoded_size(record);
         let limit = self.limits.record_bytes.unwrap_or(MAX_BATCH).min(MAX_BATCH);
@@ -192,7 +193,7 @@ impl Accumulator {
         self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
         self.bytes += builder.len();
         self.open[index(partition)] = Some(Open { builder, places, due });
-        Ok(full)
+        Ok(full.map(Box::new))
     }
 
     /// Bytes in open batches.

@@ -50,6 +50,8 @@ impl Partitioner {
     /// The partition of the next record. `random` gives 64 random bits and is called only where chance decides.
     pub fn partition(&mut self, key: Option<&[u8]>, of: Partitions<'_>, random: impl FnOnce() -> u64) -> i32 {
         match (self.strategy, key) {
+            // Whatever the hash is.
+            (Strategy::Murmur2 | Strategy::Crc32, Some(_)) if of.count == 1 => 0,
             (Strategy::Murmur2, Some(key)) => murmur2_partition(key, of.count),
             (Strategy::Crc32, Some(key)) if !key.is_empty() => crc32_partition(key, of.count),
             (Strategy::Random, _) => any(of, None, random()),

@@ -321,21 +321,8 @@ impl Run<'_> {
                     return Ok(());
                 }
                 let mut at = 0;
-                while self.left != Some(0) && !self.failed {
-                    match splitter.next_record(&block, &mut at) {
-                        None => break,
-                        Some(Ok(parsed)) => {
-                            let place = tally::place(source, parsed.line);
-                            let record = parsed.record(now);
-                            let full = self.accept(parsed.partition, &record, place);
-                            if full.is_some() || self.is_crowded() {
-                                self.make_room(full).await?;
-                            }
-                        }
-                        Some(Err(refused)) => {
-                            self.refuse(tally::place(source, refused.line), &refused.refusal)
-                        }
-                    }
+                while let Some(full) = self.take_lines(source, &block, &mut at, splitter, now) {
+                    self.make_room(full).await?;
                 }
                 reader.recycle(block);
             }
@@ -380,10 +367,35 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Takes in lines until room has to be made, and returns the batch that was full, if one was; or until the block's end.
+    /// (Not async itself: what it holds of a record would be moved into the task and out of it.)
+    fn take_lines(
+        &mut self,
+        source: usize,
+        block: &[u8],
+        at: &mut usize,
+        splitter: &mut Splitter<'_>,
+        now: i64,
+    ) -> Option<Option<Box<Batch>>> {
+        while self.left != Some(0) && !self.failed {
+            match &splitter.next_record(block, at)? {
+                Ok(parsed) => {
+                    let place = tally::place(source, parsed.line);
+                    let full = self.accept(parsed.partition, &parsed.record(now), place);
+                    if full.is_some() || self.is_crowded() {
+                        return Some(full);
+                    }
+                }
+                Err(refused) => self.refuse(tally::place(source, refused.line), &refused.refusal),
+            }
+        }
+        None
+    }
+
     /// Takes a record into its batch. Returns the batch that had no room for it, which is to be passed on at once
     /// with [`Self::make_room`]. (Not async itself: it runs for each record, and there is one batch for thousands.)
     #[inline]
-    fn accept(&mut self, partition: Option<i32>, record: &NewRecord<'_>, place: u64) -> Option<Batch> {
+    fn accept(&mut self, partition: Option<i32>, record: &NewRecord<'_>, place: u64) -> Option<Box<Batch>> {
         let partition = match partition.or(self.partition) {
             Some(partition) if partition.unsigned_abs() < self.count => partition,
             Some(partition) => {
@@ -425,10 +437,10 @@ impl Run<'_> {
 
     /// Submits a full batch, and keeps what was read and is not acknowledged within `--max-buffer`, whatever the number
     /// of partitions. An interrupt ends the wait: then only what was read already comes.
-    async fn make_room(&mut self, full: Option<Batch>) -> anyhow::Result<()> {
+    async fn make_room(&mut self, full: Option<Box<Batch>>) -> anyhow::Result<()> {
         if let Some(batch) = full {
             self.partitioner.batch_is_full(batch.partition);
-            self.submit(batch).await?;
+            self.submit(*batch).await?;
         }
         while self.accumulator.bytes() > self.max_buffer / 2 {
             let Some(batch) = self.accumulator.take_largest() else {
