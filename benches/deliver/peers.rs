@@ -79,9 +79,10 @@ impl Programs {
     ) -> Option<Command> {
         if peer == Peer::Barnabas {
             let mut command = self.barnabas(&["consume", "-q", "-b", bootstrap, "-g", group, "-t", topic]);
-            command
-                .args(["--http", url, "--concurrency", AT_ONCE])
-                .args(flags);
+            command.args(["--http", url]).args(flags);
+            if !flags.contains(&"--concurrency") {
+                command.args(["--concurrency", AT_ONCE]);
+            }
             return Some(command);
         }
         let dir = self.node.as_ref()?;

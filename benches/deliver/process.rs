@@ -64,15 +64,9 @@ impl Process {
         self.child.id()
     }
 
-    /// CPU seconds of the processes that it has started.
+    /// CPU seconds of the processes that it has started, and those have.
     fn children_cpu(&self) -> f64 {
-        let pid = self.pid();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        children
-            .split_whitespace()
-            .filter_map(|child| child.parse().ok())
-            .map(process_cpu)
-            .sum()
+        descendants(self.pid()).into_iter().map(process_cpu).sum()
     }
 
     /// A line of `/proc/PID/status`, in MiB.
@@ -120,6 +114,24 @@ impl Process {
         let lines: Vec<&str> = text.trim().lines().collect();
         lines[lines.len().saturating_sub(5)..].join(" / ")
     }
+}
+
+/// The processes that a process has started, and those have.
+fn descendants(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let children: Vec<u32> = tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|text| {
+            text.split_whitespace()
+                .filter_map(|child| child.parse().ok())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let further: Vec<u32> = children.iter().flat_map(|child| descendants(*child)).collect();
+    [children, further].concat()
 }
 
 impl Drop for Process {

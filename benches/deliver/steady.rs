@@ -106,7 +106,7 @@ fn event(number: u64, partitions: i32) -> Result<(i32, barnabas::record::SealedB
 
 fn cluster(bootstrap: &str) -> Result<Cluster, String> {
     let (host, port) = bootstrap.rsplit_once(':').ok_or("HOST:PORT")?;
-    Ok(Cluster::new(BrokerSettings {
+    Cluster::new(BrokerSettings {
         bootstrap: vec![HostPort {
             host: host.to_owned(),
             port: port.parse().map_err(|_| "HOST:PORT")?,
@@ -118,5 +118,5 @@ fn cluster(bootstrap: &str) -> Result<Cluster, String> {
         tls: None,
         sasl: None,
     })
-    .map_err(|error| error.to_string())?)
+    .map_err(|error| error.to_string())
 }

@@ -32,13 +32,13 @@ pub(crate) fn run(world: &mut World, options: &Options) -> Result<Section, Strin
         };
         let (peak, full) = once(world, input)?;
         rows.push(vec![
-            format!("{partitions} partitions"),
+            format!("partitions: {partitions}"),
             format!("{peak:.1}"),
             format!("{full:.1}"),
         ]);
         verdicts.push(Verdict::at_most(
             CASE,
-            format!("peak with {partitions} partitions, MiB"),
+            format!("peak, partitions: {partitions}; MiB"),
             100.0,
             peak,
         ));
