@@ -45,7 +45,7 @@ struct Request<'a> {
     len: usize,
 }
 
-/// Runs until it is killed, or whoever started it is gone.
+/// Runs until it is killed.
 pub(crate) fn run(settings: &Settings) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = runtime.and_then(|runtime| runtime.block_on(serve(settings)));
