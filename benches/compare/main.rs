@@ -8,7 +8,7 @@
 //!
 //! - [`scenario`]: what is measured; [`peer`]: how each program is told to do it;
 //! - [`input`]: the file; [`measure`]: one process; [`runner`]: all of them in turns;
-//! - [`targets`]: what issue 3 wants; [`report`]: tables; [`machine`]: versions and circumstances.
+//! - [`targets`]: what issue 3 wants; [`report`]: tables; [`machine`]: versions; [`shared`]: what other measurements use too.
 #![allow(clippy::print_stdout, reason = "a measurement's output")]
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
@@ -20,6 +20,7 @@ mod peer;
 mod report;
 mod runner;
 mod scenario;
+mod shared;
 #[path = "../../tests/kafka/support/mod.rs"]
 mod support;
 mod targets;

@@ -1,6 +1,5 @@
 //! One process from its start to its end: time, CPU seconds, peak memory, and what else the machine did meanwhile.
 
-use std::fs;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -9,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use wait4::Wait4;
 
+use crate::shared::{machine_cpu, mib, process_cpu};
+
 /// Longest that a process may run; it is killed then.
 const LIMIT: Duration = Duration::from_secs(180);
-
-/// Linux counts in hundredths of a second in `/proc`, on every machine this runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What one run took.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,57 +78,4 @@ pub(crate) fn run(mut command: Command, broker: Option<u32>) -> Result<Sample, S
         others: ((all_after - all_before - user - system - broker) / (wall * cores)).clamp(0.0, 1.0),
         stored: 0.0,
     })
-}
-
-/// Bytes in MiB.
-pub(crate) fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
-/// The middle one; of an even number, the mean of both.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    match (values.len(), values.len() / 2) {
-        (0, _) => f64::NAN,
-        (len, half) if len % 2 == 1 => values[half],
-        (_, half) => f64::midpoint(values[half - 1], values[half]),
-    }
-}
-
-/// Smallest and largest.
-pub(crate) fn spread(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
-    values
-        .into_iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-            (low.min(value), high.max(value))
-        })
-}
-
-/// CPU seconds that the process has used.
-fn process_cpu(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name, in brackets, may have spaces; utime and stime are the 12th and 13th fields behind it.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: f64 = fields
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<f64>().ok())
-        .sum();
-    ticks / TICKS_PER_SECOND
-}
-
-/// CPU seconds that all cores have spent busy, or were taken by the host.
-fn machine_cpu() -> f64 {
-    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
-    // user nice system idle iowait irq softirq steal
-    let ticks = fields
-        .take(8)
-        .enumerate()
-        .filter(|(index, _)| !matches!(index, 3 | 4));
-    ticks
-        .filter_map(|(_, field)| field.parse::<f64>().ok())
-        .sum::<f64>()
-        / TICKS_PER_SECOND
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::scenario::{Scenario, Sink, Work};
+use crate::shared::build_static;
 use crate::support::loud;
 
 /// A program under comparison.
@@ -137,20 +138,5 @@ impl Programs {
             (Peer::FranzGo, Work::Start) => return None,
         }
         Some(command)
-    }
-}
-
-fn build_static(root: &Path) -> PathBuf {
-    let output = Command::new(root.join("scripts/build-static"))
-        .current_dir(root)
-        .output();
-    match output {
-        Ok(output) if output.status.success() => {
-            PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end())
-        }
-        _ => {
-            loud("scripts/build-static failed: the dynamically linked binary is measured");
-            PathBuf::from(env!("CARGO_BIN_EXE_barnabas"))
-        }
     }
 }

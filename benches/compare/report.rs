@@ -1,14 +1,14 @@
 //! The result as Markdown: on the terminal while it is measured, and in `docs/performance.md`.
 
 use std::fmt::Write;
-use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::measure::{Sample, median, spread};
+use crate::measure::Sample;
 use crate::peer::Peer;
 use crate::runner::Outcome;
 use crate::scenario::Work;
+use crate::shared::{median, spread, write_between};
 use crate::targets::{Verdict, verdicts};
 
 const BEGIN: &str = "<!-- measured: written by `cargo bench --bench compare -- --write` -->";
@@ -133,11 +133,5 @@ pub(crate) fn markdown(facts: &[String], outcomes: &[Outcome], further: &[Verdic
 
 /// Puts the result between the marks in the document.
 pub(crate) fn write(document: &Path, result: &str) -> io::Result<()> {
-    let text = fs::read_to_string(document)?;
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
-    });
-    let (before, after) = parts.ok_or_else(|| io::Error::other(format!("no {BEGIN} … {END}")))?;
-    fs::write(document, format!("{before}{BEGIN}\n{result}{END}{after}"))
+    write_between(document, (BEGIN, END), result)
 }

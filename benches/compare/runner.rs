@@ -10,6 +10,7 @@ use crate::input::{self, Digest, Input};
 use crate::measure::{self, Sample};
 use crate::peer::{PEERS, Peer, Programs};
 use crate::scenario::{CODECS, Scenario, Sink, Work};
+use crate::shared::mib;
 use crate::support::{Kafka, wait_for};
 
 /// The runs of one scenario, by peer.
@@ -210,7 +211,7 @@ impl Runner {
             if u64::try_from(written) != Ok(wanted) {
                 return Err(format!("{written} records are in the topic, not {wanted}"));
             }
-            sample.stored = measure::mib(self.kafka.stored(topic));
+            sample.stored = mib(self.kafka.stored(topic));
         }
         if to_file {
             let same = if scenario.partitions == 1 {

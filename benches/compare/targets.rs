@@ -1,9 +1,9 @@
 //! What issue 3 wants, and whether it is so.
 
-use crate::measure::median;
 use crate::peer::Peer;
 use crate::runner::Outcome;
 use crate::scenario::{Scenario, Sink, Work};
+use crate::shared::median;
 
 /// A target for one figure of one scenario.
 #[derive(Debug)]
