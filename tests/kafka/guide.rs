@@ -124,7 +124,13 @@ fn a_handler_receives_what_the_guide_shows() {
             text
         })
     };
-    for name in ["host", "user-agent", "barnabas-record", "barnabas-fence"] {
+    for name in [
+        "host",
+        "user-agent",
+        "barnabas-record",
+        "barnabas-fence",
+        "barnabas-deadline-ms",
+    ] {
         let shown = shown.remove(name).unwrap_or_default();
         let came = came.remove(name).unwrap_or_default();
         assert_eq!(digits(&desk.here(&shown)), digits(&came), "{name}");
@@ -331,7 +337,7 @@ fn a_late_effect_of_an_older_delivery_or_owner_is_refused_by_the_fence() {
     let desk = Desk::at(kafka, "guide-fence", http.port());
     desk.case.publish("o-1:packed\no-1:sent\n");
     let line = snippets()["consume.sh"];
-    let member = desk.consume(line);
+    let member = desk.consume(&format!("{line} --handler-timeout 1s --timeout-grace 200ms"));
     desk.case.finished();
     member.leaves();
     let first = http.count();

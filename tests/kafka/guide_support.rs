@@ -23,12 +23,7 @@ use crate::support::{Finished, Kafka, loud, ports, skipped};
 const PAGE: &str = include_str!("../../docs/guide.md");
 
 /// What is set for each `barnabas`, so that a test takes seconds: the commands themselves are the guide's to the letter.
-const SHORT: [(&str, &str); 4] = [
-    ("BARNABAS_BACKOFF", "20ms..200ms"),
-    ("BARNABAS_SESSION", "2s"),
-    ("BARNABAS_HANDLER_TIMEOUT", "2s"),
-    ("BARNABAS_TIMEOUT_GRACE", "200ms"),
-];
+const SHORT: [(&str, &str); 2] = [("BARNABAS_BACKOFF", "20ms..200ms"), ("BARNABAS_SESSION", "2s")];
 
 /// The snippets by their names.
 pub(crate) fn snippets() -> BTreeMap<&'static str, &'static str> {
