@@ -15,6 +15,7 @@ use barnabas::handler::process::split;
 
 use crate::barnabas_bin;
 use crate::delivery_support::Case;
+use crate::group::group_name;
 use crate::member::Member;
 use crate::support::dist::{installed, target};
 use crate::support::run::run_command;
@@ -66,7 +67,9 @@ impl<'k> Desk<'k> {
 
     /// With this port for the handler.
     pub(crate) fn at(kafka: &'k Kafka, name: &str, port: u16) -> Self {
-        let case = Case::new(kafka, name, 3);
+        let mut case = Case::new(kafka, name, 3);
+        // `dlq list NAME` would mean a topic of that name.
+        case.group = group_name(&format!("{name}-service"));
         let dir = kafka.scratch(&case.group);
         let port = port.to_string();
         for (name, text) in snippets() {
