@@ -27,8 +27,8 @@ pub(crate) struct Seen {
     pub(crate) attempt: u32,
     /// `barnabas-fence`
     pub(crate) fence: String,
-    /// All headers, as they came.
-    head: String,
+    /// The request's first line and all headers, as they came.
+    pub(crate) head: String,
     /// The status of the answer; 0 for none.
     pub(crate) status: u16,
     /// How often it has seen this record before.
@@ -116,6 +116,11 @@ impl Http {
     /// For `--http`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/events", self.address)
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// All requests so far, in the order in which they came.
@@ -276,12 +281,11 @@ fn stays(stream: &TcpStream, time: Duration) -> io::Result<bool> {
 
 /// The next request; `None` at the connection's end.
 fn request(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Seen>> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
+    let mut head = String::with_capacity(512);
+    if reader.read_line(&mut head)? == 0 {
         return Ok(None);
     }
     let began = barnabas::clock::now();
-    let mut head = String::with_capacity(512);
     while reader.read_line(&mut head)? > 2 {}
     let mut body = vec![0; header(&head, "content-length").parse().unwrap_or(0)];
     reader.read_exact(&mut body)?;

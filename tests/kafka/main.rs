@@ -7,6 +7,7 @@ mod barnabas_bin;
 mod delivery_handler;
 mod delivery_scripts;
 mod delivery_support;
+mod guide_support;
 mod judge;
 mod member;
 
@@ -26,6 +27,7 @@ mod group_faults;
 mod groupdriver;
 mod grouplog;
 mod groups;
+mod guide;
 mod interop;
 mod interrupt;
 mod json;

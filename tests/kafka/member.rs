@@ -1,7 +1,7 @@
 //! A member of a group: a process of `consume --group`, watched while it runs.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -93,12 +93,17 @@ impl Member {
     }
 
     fn run(args: &[&str]) -> Self {
-        let mut child = command(args)
+        Self::watch(command(args))
+    }
+
+    /// Starts any process, to be watched in the same way.
+    pub(crate) fn watch(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("barnabas starts");
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (printed, said) = (Lines::default(), Lines::default());
         let readers = vec![
             printed.read(child.stdout.take().expect("it is piped")),
