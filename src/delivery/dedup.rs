@@ -19,11 +19,11 @@ impl EventId {
         Self::of(b"event", source, id)
     }
 
-    /// Of a replayed dead letter, by the letter's id: replaying it twice is a mistake, replaying it is none, though its event
-    /// counts as finished.
+    /// Of a replayed dead letter, by the letter's id and the number of the replay: replaying it twice is a mistake; neither
+    /// replaying it is one, though its event counts as finished, nor replaying it again after it failed again.
     #[must_use]
-    pub fn replay(letter: &[u8]) -> Self {
-        Self::of(b"replay", letter, b"")
+    pub fn replay(letter: &[u8], replays: u32) -> Self {
+        Self::of(b"replay", letter, &replays.to_be_bytes())
     }
 
     fn of(kind: &[u8], a: &[u8], b: &[u8]) -> Self {
@@ -84,6 +84,12 @@ impl Window {
         while self.ring.len() > self.most {
             self.pop();
         }
+    }
+
+    /// Ids that it may know.
+    #[must_use]
+    pub const fn most(&self) -> usize {
+        self.most
     }
 
     /// Ids that it knows.
@@ -243,7 +249,9 @@ mod tests {
 
     #[test]
     fn a_dead_letters_replay_is_no_duplicate_of_its_event() {
-        assert_ne!(EventId::replay(b"a"), EventId::event(b"a", b""));
+        assert_ne!(EventId::replay(b"a", 1), EventId::event(b"a", &[0, 0, 0, 1]));
+        assert_ne!(EventId::replay(b"a", 1), EventId::replay(b"a", 2));
+        assert_eq!(EventId::replay(b"a", 1), EventId::replay(b"a", 1));
         assert_ne!(EventId::event(b"ab", b"c"), EventId::event(b"a", b"bc"));
     }
 
