@@ -46,6 +46,10 @@ const ONLY_WITH: [&str; 29] = [
     "exec",
     "exec-each",
 ];
+/// What an id of a window may take, in bytes: some more than it does, for those that are unfinished.
+const ID: u64 = 48;
+/// Room for bodies that ids leave at least, in bytes.
+const LEAST_ROOM: u64 = 16 << 20;
 /// Settings of printing, which a handler does instead.
 const PRINTING: [&str; 8] = [
     "print",
@@ -229,6 +233,7 @@ impl Settings {
             timeout_grace: millis("timeout-grace")?,
             retry_after_max: millis("retry-after-max")?,
             dedup,
+            max_buffer: beside_ids(delivery::Settings::default().max_buffer, dedup),
             ..delivery::Settings::default()
         })
     }
@@ -261,6 +266,12 @@ fn backoff(text: &str) -> Result<(u64, u64), String> {
         return Err("is not a range such as 500ms..1m".to_owned());
     }
     Ok((as_millis(first), as_millis(longest)))
+}
+
+/// What ids leave of the room for bodies: a window costs time at a take-over, not more memory.
+fn beside_ids(room: u64, dedup: Option<Dedup>) -> u64 {
+    let ids = dedup.map_or(0, |dedup| u64::try_from(dedup.ids).unwrap_or(u64::MAX));
+    room.saturating_sub(ids.saturating_mul(ID)).max(LEAST_ROOM)
 }
 
 /// `1h`, `1000000` ids, or both with a comma.
