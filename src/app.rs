@@ -19,7 +19,7 @@ mod permit;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use delivering::{Deliverer, Delivering, Letters};
+pub use delivering::{Deliverer, Delivering, IdFrom, Letters};
 pub use joined::{Ending, Joined, Limits};
 pub use permit::Permit;
 

@@ -237,6 +237,11 @@ enum Structure {
     Batch,
 }
 
+/// Whether a record with this content type holds a whole event in JSON.
+pub(crate) fn is_structured(content_type: &[u8]) -> bool {
+    matches!(structure(content_type), Structure::Json)
+}
+
 fn structure(content_type: &[u8]) -> Structure {
     // Nearly every event is in binary mode: no allocation for those.
     let begins = content_type.get(..STRUCTURED.len());

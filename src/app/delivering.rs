@@ -7,6 +7,7 @@
 
 mod body;
 mod fetching;
+mod ids;
 mod letters;
 mod looking;
 mod running;
@@ -23,8 +24,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::body::Body;
 use self::fetching::Source;
+pub use self::ids::IdFrom;
 pub use self::letters::Letters;
-use self::looking::Ids;
+use self::looking::{Back, Ids};
 use super::{Ending, Notice};
 use crate::broker::cluster::Cluster;
 use crate::broker::error::Error;
@@ -73,13 +75,14 @@ pub struct Delivering {
     pub max_rate: Option<NonZeroU32>,
     /// Larger events never reach the handler, in bytes.
     pub max_event: Option<u32>,
+    /// What the ids are by which duplicates are dropped.
+    pub dedup_id: IdFrom,
 }
 
 /// What was looked up beside the loop.
 enum Looked {
     Record(Claim, i64, Result<Reloaded<Arc<Body>>, Error>),
-    /// Ids up to an offset, `None` at the end, of those before `to`.
-    Ids(Claim, i64, Result<(Ids, Option<i64>), Error>),
+    Ids(Back, Result<Ids, Error>),
 }
 
 type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
@@ -354,7 +357,7 @@ impl Deliverer {
             Action::Fetch { claim, .. } | Action::Pause { claim } => self.steer(claim).await,
             Action::FetchAgain { claim, offsets } => self.fetch_again(claim, offsets.start).await,
             Action::Reload { claim, offset } => self.reload(claim, offset),
-            Action::ReadBack { claim, to, since } => self.read_back(claim, to, since),
+            Action::ReadBack { claim, to } => self.read_back(claim, to),
             Action::Start(start) => self.start(start),
             Action::Abort(attempt) => {
                 if let Some(abort) = self.aborts.remove(&attempt) {
@@ -460,15 +463,32 @@ impl Deliverer {
         }));
     }
 
-    fn read_back(&mut self, claim: Claim, to: i64, since: i64) {
+    fn read_back(&mut self, claim: Claim, to: i64) {
         let Some(owned) = self.owned.get(&claim) else {
             return;
         };
-        let (cluster, id) = (self.cluster.clone(), owned.id.clone());
-        self.looking.push(Box::pin(async move {
-            let start = looking::window_start(&cluster, &id, since).await;
-            Looked::Ids(claim, to, start.map(|start| (Ids::new(), Some(start))))
-        }));
+        let progress = self.core.progress(claim);
+        let next = progress.and_then(|progress| progress.next).unwrap_or(0);
+        let window = self.settings.delivery.dedup.map_or(0, |dedup| dedup.window);
+        let back = Back {
+            claim,
+            id: owned.id.clone(),
+            how: (
+                self.settings.read_committed,
+                self.letters.source_of(&owned.id).is_some(),
+            ),
+            ids: self.settings.dedup_id.clone(),
+            next,
+            to,
+            window: (
+                i64::try_from(window).unwrap_or(i64::MAX),
+                self.core.window_ids(claim),
+            ),
+            from: None,
+            began: clock::now(),
+            found: 0,
+        };
+        self.read_on(back, None);
     }
 
     fn looked(&mut self, looked: Looked) {
@@ -500,38 +520,36 @@ impl Deliverer {
                     )
                 }));
             }
-            Looked::Ids(claim, to, Ok((ids, next))) => {
-                self.core
-                    .read_back(claim, ids.into_iter().filter(|(offset, ..)| *offset < to));
-                match next.filter(|next| *next < to) {
-                    Some(next) => self.read_on(claim, next, to, None),
-                    None => self.core.read_back_done(claim),
+            Looked::Ids(back, Ok(ids)) => {
+                self.core.read_back(back.claim, ids);
+                if back.is_over() {
+                    back.tell();
+                    self.core.read_back_done(back.claim);
+                } else {
+                    self.read_on(back, None);
                 }
             }
-            Looked::Ids(claim, to, Err(error)) => {
+            Looked::Ids(back, Err(error)) => {
                 tracing::warn!(
                     "the ids of finished events cannot be read back: {}",
                     error.chain()
                 );
-                self.read_on(claim, 0, to, Some(clock::now() + LOOK_AGAIN));
+                self.read_on(back, Some(clock::now() + LOOK_AGAIN));
             }
         }
     }
 
-    fn read_on(&mut self, claim: Claim, from: i64, to: i64, not_before: Option<Instant>) {
-        let Some(owned) = self.owned.get(&claim) else {
+    fn read_on(&mut self, mut back: Back, not_before: Option<Instant>) {
+        if !self.owned.contains_key(&back.claim) {
             return;
-        };
-        let (cluster, id) = (self.cluster.clone(), owned.id.clone());
-        let how = (
-            self.settings.read_committed,
-            self.letters.source_of(&id).is_some(),
-        );
+        }
+        let cluster = self.cluster.clone();
         self.looking.push(Box::pin(async move {
             if not_before.is_some() {
                 clock::sleep_until(not_before).await;
             }
-            Looked::Ids(claim, to, looking::ids(&cluster, &id, from, how).await)
+            let ids = back.step(&cluster).await;
+            Looked::Ids(back, ids)
         }));
     }
 

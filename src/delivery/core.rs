@@ -35,6 +35,9 @@ use crate::progress::Progress;
 /// Lanes with a mark at most: what is forgotten of one costs attempts, nothing else.
 const MAX_MARKS: usize = 10_000;
 
+/// Ids of a partition of replays that are kept at most: a letter that is replayed twice comes twice within this.
+const MAX_REPLAYS: usize = 10_000;
+
 /// What comes with a partition.
 #[derive(Debug, Clone, Default)]
 pub struct Grant {
@@ -114,6 +117,8 @@ struct Stream {
     cancelled: Option<u64>,
     running: u32,
     window: Option<Window>,
+    /// It is one of the replay topic.
+    replays: bool,
     reading_back: bool,
     /// Ids of unfinished records that were read back.
     open: BTreeSet<EventId>,
@@ -199,6 +204,7 @@ impl<B: Clone> Core<B> {
         self.next_claim += 1;
         let claim = Claim(self.next_claim);
         let groups = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        let replays = grant.beside.is_some();
         let lanes_of = grant.beside.unwrap_or_else(|| partition.clone());
         let group = *self.groups.entry(lanes_of).or_insert(groups);
         let mut track = Track::new(progress);
@@ -210,16 +216,11 @@ impl<B: Clone> Core<B> {
             .dedup
             .map(|dedup| Window::new(dedup.ids, dedup.window));
         let read_back = window.is_some() && self.rules.has(super::rules::Rule::Rebuild);
-        if let (true, Some(dedup)) = (read_back, self.settings.dedup) {
+        if read_back {
             let progress = track.progress();
             let finished = progress.done.iter().next_back().map(|(_, end)| end);
-            self.actions.push(Action::ReadBack {
-                claim,
-                to: finished.or(progress.next).unwrap_or(0),
-                since: now
-                    .unix
-                    .saturating_sub(i64::try_from(dedup.window).unwrap_or(i64::MAX)),
-            });
+            let to = finished.or(progress.next).unwrap_or(0);
+            self.actions.push(Action::ReadBack { claim, to });
         } else {
             self.actions.push(Action::Fetch {
                 claim,
@@ -241,6 +242,7 @@ impl<B: Clone> Core<B> {
             cancelled: None,
             running: 0,
             window,
+            replays,
             reading_back: read_back,
             open: BTreeSet::new(),
             ids: BTreeSet::new(),
@@ -266,6 +268,13 @@ impl<B: Clone> Core<B> {
         self.streams
             .get(&claim)
             .map(|stream| (&stream.partition, stream.token))
+    }
+
+    /// Ids of a partition that are kept at most.
+    #[must_use]
+    pub fn window_ids(&self, claim: Claim) -> usize {
+        let window = self.streams.get(&claim).and_then(|stream| stream.window.as_ref());
+        window.map_or(0, Window::most)
     }
 
     /// How far a partition is.
@@ -424,13 +433,18 @@ impl<B: Clone> Core<B> {
     fn share_limits(&mut self) {
         self.buffer.set_partitions(self.streams.len());
         if let Some(dedup) = self.settings.dedup {
-            let most = dedup.ids / self.streams.len().max(1);
-            for window in self
-                .streams
-                .values_mut()
-                .filter_map(|stream| stream.window.as_mut())
-            {
-                window.set_most(most);
+            let sources = self.streams.values().filter(|stream| !stream.replays).count();
+            let most = dedup.ids / sources.max(1);
+            for stream in self.streams.values_mut() {
+                // What is replayed is little: it does not halve the others' share.
+                let most = if stream.replays {
+                    most.min(MAX_REPLAYS)
+                } else {
+                    most
+                };
+                if let Some(window) = &mut stream.window {
+                    window.set_most(most);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The ids seen in the window: a ring of what was finished, in that order, and an index into it.
 //!
-//! Some forty bytes an id. A map of ids with a queue for their ages would take twice that.
+//! Some thirty bytes an id. A map of ids with a queue for their ages would take three times that.
 
 use std::collections::VecDeque;
 
@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::rules::{Rule, Rules};
 
-/// What is compared: a hash of an id, wide enough that two ids never share one.
+/// What is compared: a hash of an id, of 96 bits. Among a million ids another one is found with a probability of 2⁻⁷⁶.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EventId(u64, u64);
+pub struct EventId([u8; 12]);
 
 impl EventId {
     /// Of an event, by what makes it one: its source and id.
@@ -19,11 +19,11 @@ impl EventId {
         Self::of(b"event", source, id)
     }
 
-    /// Of a replayed dead letter, by the letter's id: replaying it twice is a mistake, replaying it is none, though its event
-    /// counts as finished.
+    /// Of a replayed dead letter, by the letter's id and the number of the replay: replaying it twice is a mistake; neither
+    /// replaying it is one, though its event counts as finished, nor replaying it again after it failed again.
     #[must_use]
-    pub fn replay(letter: &[u8]) -> Self {
-        Self::of(b"replay", letter, b"")
+    pub fn replay(letter: &[u8], replays: u32) -> Self {
+        Self::of(b"replay", letter, &replays.to_be_bytes())
     }
 
     fn of(kind: &[u8], a: &[u8], b: &[u8]) -> Self {
@@ -33,20 +33,78 @@ impl EventId {
         hash.update(a);
         hash.update(b);
         let hash = hash.finalize();
-        let half = |at: usize| {
-            hash.get(at..at + 8)
-                .and_then(|bytes| bytes.try_into().ok())
-                .map_or(0, u64::from_be_bytes)
-        };
-        Self(half(0), half(8))
+        Self(hash.first_chunk().copied().unwrap_or_default())
     }
 }
 
+/// In 24 bytes: a million of them are most of what a process with a window needs.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     id: EventId,
-    offset: i64,
-    timestamp: i64,
+    offset: Short,
+    timestamp: Short,
+}
+
+/// A number of 48 bits: enough for any offset, and for any time within 4,000 years.
+#[derive(Debug, Clone, Copy)]
+struct Short([u8; 6]);
+
+impl Short {
+    const END: i64 = 1 << 47;
+
+    fn new(number: i64) -> Self {
+        let [a, b, c, d, e, f, ..] = number.clamp(-Self::END, Self::END - 1).to_le_bytes();
+        Self([a, b, c, d, e, f])
+    }
+
+    fn get(self) -> i64 {
+        let Self([a, b, c, d, e, f]) = self;
+        let sign = if f & 0x80 == 0 { 0 } else { 0xff };
+        i64::from_le_bytes([a, b, c, d, e, f, sign, sign])
+    }
+}
+
+/// Those of a window in the order in which they were finished: in pieces, so that growing neither copies them nor leaves
+/// holes of their size in the process' memory.
+#[derive(Debug, Default)]
+struct Ring {
+    pieces: VecDeque<Vec<Seen>>,
+    /// Of the first piece so many have left.
+    left: usize,
+    len: usize,
+}
+
+impl Ring {
+    const PIECE: usize = 1024;
+
+    fn get(&self, at: usize) -> Option<&Seen> {
+        let at = at.checked_add(self.left)?;
+        self.pieces.get(at / Self::PIECE)?.get(at % Self::PIECE)
+    }
+
+    fn push(&mut self, seen: Seen) {
+        match self.pieces.back_mut().filter(|last| last.len() < Self::PIECE) {
+            Some(last) => last.push(seen),
+            None => {
+                let mut piece = Vec::with_capacity(Self::PIECE);
+                piece.push(seen);
+                self.pieces.push_back(piece);
+            }
+        }
+        self.len += 1;
+    }
+
+    fn pop(&mut self) {
+        if self.len == 0 {
+            return;
+        }
+        self.len -= 1;
+        self.left += 1;
+        if self.left == Self::PIECE {
+            self.pieces.pop_front();
+            self.left = 0;
+        }
+    }
 }
 
 /// No entry.
@@ -58,10 +116,10 @@ pub struct Window {
     most: usize,
     /// Milliseconds.
     span: i64,
-    ring: VecDeque<Seen>,
+    ring: Ring,
     /// The number of the ring's first entry, wrapping.
     first: u32,
-    /// Open addressing with linear probing: hash → number of an entry. At most half full.
+    /// Open addressing with linear probing: hash → number of an entry. At most three quarters full.
     index: Vec<u32>,
 }
 
@@ -72,7 +130,7 @@ impl Window {
         Self {
             most: most.clamp(1, 1 << 30),
             span: i64::try_from(span).unwrap_or(i64::MAX),
-            ring: VecDeque::new(),
+            ring: Ring::default(),
             first: 0,
             index: vec![NONE; 16],
         }
@@ -81,21 +139,27 @@ impl Window {
     /// So many ids from now on: the oldest leave.
     pub fn set_most(&mut self, most: usize) {
         self.most = most.clamp(1, 1 << 30);
-        while self.ring.len() > self.most {
+        while self.ring.len > self.most {
             self.pop();
         }
     }
 
+    /// Ids that it may know.
+    #[must_use]
+    pub const fn most(&self) -> usize {
+        self.most
+    }
+
     /// Ids that it knows.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.ring.len()
+    pub const fn len(&self) -> usize {
+        self.ring.len
     }
 
     /// Whether it knows none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.ring.len == 0
     }
 
     /// Notes that a record with this id is finished. `awaited`: one below it with that id is not (this one was skipped),
@@ -104,19 +168,19 @@ impl Window {
         if awaited && self.find(id).is_ok() {
             return;
         }
-        while self.ring.len() >= self.most
+        while self.ring.len >= self.most
             || self
                 .ring
-                .front()
-                .is_some_and(|seen| timestamp.saturating_sub(seen.timestamp) > self.span)
+                .get(0)
+                .is_some_and(|seen| timestamp.saturating_sub(seen.timestamp.get()) > self.span)
         {
             self.pop();
         }
-        if self.ring.len() * 2 >= self.index.len() {
+        if self.ring.len * 4 >= self.index.len() * 3 {
             self.grow();
         }
         // The index goes to the later of two, which lasts longer; the earlier one's place in the ring stays.
-        let number = self.number(self.ring.len());
+        let number = self.number(self.ring.len);
         match self.find(id) {
             Ok(slot) | Err(slot) => {
                 if let Some(slot) = self.index.get_mut(slot) {
@@ -124,14 +188,10 @@ impl Window {
                 }
             }
         }
-        if self.ring.len() == self.ring.capacity() {
-            let more = (self.ring.len() / 4).max(16);
-            self.ring.reserve_exact(more.min(self.most - self.ring.len()));
-        }
-        self.ring.push_back(Seen {
+        self.ring.push(Seen {
             id,
-            offset,
-            timestamp,
+            offset: Short::new(offset),
+            timestamp: Short::new(timestamp),
         });
     }
 
@@ -141,8 +201,8 @@ impl Window {
         let Ok(slot) = self.find(id) else { return false };
         let seen = self.index.get(slot).and_then(|number| self.seen(*number));
         seen.is_some_and(|seen| {
-            (seen.offset < offset || !rules.has(Rule::Lower))
-                && timestamp.saturating_sub(seen.timestamp) <= self.span
+            (seen.offset.get() < offset || !rules.has(Rule::Lower))
+                && timestamp.saturating_sub(seen.timestamp.get()) <= self.span
         })
     }
 
@@ -161,9 +221,8 @@ impl Window {
     }
 
     fn home(&self, id: EventId) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "any of its bits will do")]
-        let hash = id.0 as usize;
-        hash & (self.index.len() - 1)
+        let bits = id.0.first_chunk().copied().unwrap_or_default();
+        usize::from_le_bytes(bits) & (self.index.len() - 1)
     }
 
     /// The slot of an id, or the free one where it would be.
@@ -180,7 +239,7 @@ impl Window {
     }
 
     fn pop(&mut self) {
-        let Some(seen) = self.ring.front().copied() else {
+        let Some(seen) = self.ring.get(0).copied() else {
             return;
         };
         // A later record with the same id has taken the index.
@@ -189,7 +248,7 @@ impl Window {
         {
             self.clear(slot);
         }
-        self.ring.pop_front();
+        self.ring.pop();
         self.first = self.number(1);
     }
 
@@ -243,7 +302,9 @@ mod tests {
 
     #[test]
     fn a_dead_letters_replay_is_no_duplicate_of_its_event() {
-        assert_ne!(EventId::replay(b"a"), EventId::event(b"a", b""));
+        assert_ne!(EventId::replay(b"a", 1), EventId::event(b"a", &[0, 0, 0, 1]));
+        assert_ne!(EventId::replay(b"a", 1), EventId::replay(b"a", 2));
+        assert_eq!(EventId::replay(b"a", 1), EventId::replay(b"a", 1));
         assert_ne!(EventId::event(b"ab", b"c"), EventId::event(b"a", b"bc"));
     }
 
@@ -282,13 +343,32 @@ mod tests {
     }
 
     #[test]
-    fn a_million_ids_take_less_than_forty_eight_mebibytes() {
+    fn offsets_and_times_come_out_as_they_went_in() {
+        for number in [
+            0,
+            1,
+            -1,
+            i64::from(i32::MAX) + 1,
+            1_800_000_000_000,
+            Short::END - 1,
+            -Short::END,
+        ] {
+            assert_eq!(Short::new(number).get(), number);
+        }
+        assert_eq!(Short::new(i64::MAX).get(), Short::END - 1);
+        assert_eq!(Short::new(i64::MIN).get(), -Short::END);
+    }
+
+    #[test]
+    fn a_million_ids_take_less_than_thirty_two_mebibytes() {
         let mut window = Window::new(1_000_000, u64::MAX);
         for n in 0..1_200_000u32 {
-            let n = u64::from(n);
-            window.finished(EventId(n.wrapping_mul(0x9E37_79B9_7F4A_7C15), n), 0, 0, false);
+            let mut id = EventId([0; 12]);
+            id.0[..8].copy_from_slice(&u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+            window.finished(id, 0, 0, false);
         }
-        let bytes = window.ring.capacity() * size_of::<Seen>() + window.index.len() * size_of::<u32>();
-        assert!(bytes < 48 << 20, "{bytes}");
+        let ring = window.ring.pieces.len() * Ring::PIECE * size_of::<Seen>();
+        let bytes = ring + window.index.len() * size_of::<u32>();
+        assert!(bytes < 32 << 20, "{bytes}");
     }
 }

@@ -318,8 +318,6 @@ pub enum Action<B> {
         claim: Claim,
         /// The end of what is read.
         to: i64,
-        /// Older records need not be read: milliseconds since the epoch.
-        since: i64,
     },
     /// Start a handler.
     Start(Start<B>),

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::dead_letter::replay::Origin;
 use crate::delivery::Fetched;
 use crate::delivery::dedup::EventId;
 use crate::event::Header;
-use crate::record::{Codec, Headers, RecordView, TimestampType};
+use crate::record::{Codec, RecordView, TimestampType};
 
 /// A record.
 #[derive(Debug)]
@@ -108,33 +107,15 @@ impl Body {
         let kept = self.bytes.len() + size_of_val(&*self.headers) + size_of::<Self>();
         u32::try_from(kept).unwrap_or(u32::MAX)
     }
-
-    /// What its event is compared by, if it is one with an id. A replayed one is compared by its dead letter's.
-    pub(super) fn event_id(headers: Headers<'_>, replay: bool) -> Option<EventId> {
-        if replay {
-            let origin = Origin::read(headers.iter())?;
-            return Some(EventId::replay(origin.id.as_bytes()));
-        }
-        let (mut source, mut id) = (None, None);
-        for (name, value) in headers.iter() {
-            match name {
-                b"ce_source" => source = value,
-                b"ce_id" => id = value,
-                _ => {}
-            }
-        }
-        let id = id.filter(|id| !id.is_empty())?;
-        Some(EventId::event(source.unwrap_or_default(), id))
-    }
 }
 
-/// The record for the core. `dedup` is whether its id matters, and whether it is of a topic of replays.
-pub(super) fn fetched(record: &RecordView<'_>, codec: Codec, dedup: Option<bool>) -> Fetched<Arc<Body>> {
+/// The record for the core, with the id that it is compared by.
+pub(super) fn fetched(record: &RecordView<'_>, codec: Codec, id: Option<EventId>) -> Fetched<Arc<Body>> {
     let body = Body::copy(record, codec);
     Fetched {
         offset: record.offset,
         key: record.key.map(hash),
-        id: dedup.and_then(|replay| Body::event_id(record.headers, replay)),
+        id,
         timestamp: record.timestamp,
         size: body.size(),
         body,

@@ -249,7 +249,12 @@ impl Deliverer {
             .letters
             .source_of(&(Arc::clone(&fetched.topic), fetched.partition))
             .is_some();
-        let dedup = self.settings.delivery.dedup.map(|_| replay);
+        let ids = self
+            .settings
+            .delivery
+            .dedup
+            .is_some()
+            .then(|| self.settings.dedup_id.clone());
         let max_event = self.settings.max_event;
         let of = |offsets: Range<i64>, epoch: i32| Batch {
             offsets,
@@ -288,7 +293,8 @@ impl Deliverer {
             };
             let Ok(records) = records else { return };
             let records = records.map_while(Result::ok).map(|record| {
-                let mut record = body::fetched(&record, codec, dedup);
+                let id = ids.as_ref().and_then(|ids| ids.of(&record, replay));
+                let mut record = body::fetched(&record, codec, id);
                 if max_event.is_some_and(|most| record.size > most) {
                     record.refused = Some(crate::delivery::Reason::Invalid);
                 }

@@ -1,22 +1,24 @@
-//! Records fetched once more, beside the fetcher: one whose body left the buffer, and the ids behind a position.
+//! Records fetched once more, beside the fetcher: one whose body left the buffer, and the ids before a position.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::body::Body;
+use super::ids::IdFrom;
 use crate::broker::cluster::{Cluster, Lane, Node};
 use crate::broker::error::{Error, Retry};
 use crate::broker::fetch::{self as wire, FetchLimits, Part, Wanted};
 use crate::broker::metadata::PartitionId;
 use crate::broker::offsets::{self, OffsetQuery};
-use crate::delivery::Reloaded;
+use crate::clock;
 use crate::delivery::dedup::EventId;
+use crate::delivery::{Claim, Reloaded};
 use crate::record::{AbortedFilter, Batches, DecodeBuffer, RecordView, Verdict};
 
 /// Bytes at a time for one record: a batch is brought whole, however large it is.
 const OF_ONE: i32 = 64 << 10;
-/// Bytes at a time for ids.
-const OF_IDS: i32 = 4 << 20;
+/// Bytes at a time for ids: all partitions are read at once, and memory is for the ids.
+const OF_IDS: i32 = 1 << 20;
 
 /// Ids and timestamps with their offsets.
 pub(super) type Ids = Vec<(i64, EventId, i64)>;
@@ -52,52 +54,111 @@ pub(super) async fn reload(
     })
 }
 
-/// Where the ids in the window begin.
-///
-/// # Errors
-/// As [`offsets::list`].
-pub(super) async fn window_start(cluster: &Cluster, id: &PartitionId, since: i64) -> Result<i64, Error> {
-    let wanted = [OffsetQuery::At(since), OffsetQuery::Earliest].map(|query| offsets::Wanted {
+/// Ids that are read back.
+#[derive(Debug, Clone)]
+pub(super) struct Back {
+    pub(super) claim: Claim,
+    pub(super) id: PartitionId,
+    /// How records are read: only what was committed; as replays.
+    pub(super) how: (bool, bool),
+    pub(super) ids: IdFrom,
+    /// The first offset that is not finished.
+    pub(super) next: i64,
+    /// The end of what is read.
+    pub(super) to: i64,
+    /// The window: milliseconds, and ids at most.
+    pub(super) window: (i64, usize),
+    /// Where to go on; none until that is found out.
+    pub(super) from: Option<i64>,
+    pub(super) began: Instant,
+    /// Ids so far.
+    pub(super) found: usize,
+}
+
+impl Back {
+    /// Is there nothing more?
+    pub(super) fn is_over(&self) -> bool {
+        self.from.is_some_and(|from| from >= self.to)
+    }
+
+    /// For the log.
+    pub(super) fn tell(&self) {
+        let (topic, partition) = &self.id;
+        let (found, took) = (self.found, self.began.elapsed());
+        tracing::info!("read back {found} ids of {topic}/{partition} within {took:.3?}");
+    }
+
+    /// The next ids, in ascending order.
+    ///
+    /// # Errors
+    /// Those that do not pass within `--timeout`; where to go on is as before.
+    pub(super) async fn step(&mut self, cluster: &Cluster) -> Result<Ids, Error> {
+        let from = match self.from {
+            Some(from) => from,
+            None => self.start(cluster).await?,
+        };
+        self.from = Some(from);
+        if self.is_over() {
+            return Ok(Ids::new());
+        }
+        let (read_committed, replay) = self.how;
+        let part = match part(cluster, &self.id, from, OF_IDS, read_committed).await {
+            Ok(part) => part,
+            Err(error) if error.is_out_of_range() => {
+                // Retention was faster, or the log was cut off.
+                let start = list(cluster, &self.id, OffsetQuery::Earliest).await?;
+                self.from = Some(start.filter(|start| *start > from).unwrap_or(self.to));
+                return Ok(Ids::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let (mut found, to) = (Ids::new(), self.to);
+        each(&part, read_committed, |record, _| {
+            if (from..to).contains(&record.offset)
+                && let Some(event) = self.ids.of(record, replay)
+            {
+                found.push((record.offset, event, record.timestamp));
+            }
+        });
+        let next = Batches::new(&part.records)
+            .last()
+            .map(|batch| batch.header.next_offset());
+        self.from = Some(next.filter(|next| *next > from).unwrap_or(to));
+        self.found += found.len();
+        Ok(found)
+    }
+
+    /// Where the window of the first event begins that is not finished; what is not in that one is in no later one's.
+    async fn start(&self, cluster: &Cluster) -> Result<i64, Error> {
+        let (millis, most) = self.window;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let few = self.to.saturating_sub(most).max(0);
+        let mut since = clock::unix_millis();
+        match part(cluster, &self.id, self.next, OF_ONE, self.how.0).await {
+            Ok(part) => {
+                let first = Batches::new(&part.records).next();
+                since = first.map_or(since, |batch| since.min(batch.header.base_timestamp));
+            }
+            // Then nobody knows how old the first one is.
+            Err(error) if error.is_out_of_range() => since = i64::MIN,
+            Err(error) => return Err(error),
+        }
+        let since = since.saturating_sub(millis).max(0);
+        // Nothing is that young: the window is empty.
+        let young = list(cluster, &self.id, OffsetQuery::At(since)).await?;
+        Ok(young.map_or(self.to, |young| young.max(few)))
+    }
+}
+
+async fn list(cluster: &Cluster, id: &PartitionId, query: OffsetQuery) -> Result<Option<i64>, Error> {
+    let wanted = offsets::Wanted {
         topic: Arc::clone(&id.0),
         partition: id.1,
         query,
-    });
-    let found = offsets::list(cluster, &wanted, false).await?;
-    for found in found {
-        if let Some(found) = found? {
-            return Ok(found.offset);
-        }
-    }
-    Ok(0)
-}
-
-/// A stretch of ids from `from` on, and where the next one begins; `None` where the log ends.
-///
-/// # Errors
-/// As [`reload`].
-pub(super) async fn ids(
-    cluster: &Cluster,
-    id: &PartitionId,
-    from: i64,
-    (read_committed, replay): (bool, bool),
-) -> Result<(Ids, Option<i64>), Error> {
-    let part = match part(cluster, id, from, OF_IDS, read_committed).await {
-        Ok(part) => part,
-        Err(error) if error.is_out_of_range() => return Ok((Ids::new(), None)),
-        Err(error) => return Err(error),
     };
-    let mut ids = Ids::new();
-    each(&part, read_committed, |record, _| {
-        if record.offset >= from
-            && let Some(event) = Body::event_id(record.headers, replay)
-        {
-            ids.push((record.offset, event, record.timestamp));
-        }
-    });
-    let next = Batches::new(&part.records)
-        .last()
-        .map(|batch| batch.header.next_offset());
-    Ok((ids, next.filter(|next| *next > from)))
+    let found = offsets::list(cluster, &[wanted], false).await?;
+    let found = found.into_iter().next().unwrap_or(Err(Error::Closed))?;
+    Ok(found.map(|found| found.offset))
 }
 
 /// A partition's records from an offset on.

@@ -51,9 +51,12 @@ pub(super) struct HandlerArgs {
     /// What bodies of answers mean: plain (nothing), or dapr [env: BARNABAS_DIALECT] [default: plain]
     #[arg(long, value_name = "DIALECT", help_heading = HANDLERS)]
     dialect: Option<String>,
-    /// Drop events whose id (ce_source and ce_id) was finished already [env: BARNABAS_DEDUP]
+    /// Drop events whose id was finished already [env: BARNABAS_DEDUP]
     #[arg(long, help_heading = HANDLERS)]
     dedup: bool,
+    /// What the id is: event (a CloudEvent's source and id), header:NAME or json:POINTER [env: BARNABAS_DEDUP_ID] [default: event]
+    #[arg(long, value_name = "ID", help_heading = HANDLERS)]
+    dedup_id: Option<String>,
     /// How far back ids are compared: a duration, a number of ids, or both [env: BARNABAS_DEDUP_WINDOW] [default: 1h]
     #[arg(long, value_name = "DURATION,N", help_heading = HANDLERS)]
     dedup_window: Option<String>,
@@ -112,6 +115,7 @@ impl HandlerArgs {
         flags.put("on", &self.on);
         flags.put("dialect", &self.dialect);
         flags.switch("dedup", self.dedup, true);
+        flags.put("dedup-id", &self.dedup_id);
         flags.put("dedup-window", &self.dedup_window);
         flags.put("max-rate", &self.max_rate);
         flags.put("max-event", &self.max_event);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::layers::Origin;
 use super::{Settings, Usage, choice, values, wrong};
+use crate::app::IdFrom;
 use crate::dead_letter::headers::Families;
 use crate::delivery::{self, Concurrency, Dedup, Order};
 use crate::handler::headers::Forward;
@@ -14,7 +15,7 @@ use crate::handler::target::Target;
 use crate::handler::{command, credentials, http, process, worker};
 
 /// Settings that need a handler.
-const ONLY_WITH: [&str; 28] = [
+const ONLY_WITH: [&str; 29] = [
     "concurrency",
     "order",
     "retry",
@@ -27,6 +28,7 @@ const ONLY_WITH: [&str; 28] = [
     "on",
     "dialect",
     "dedup",
+    "dedup-id",
     "dedup-window",
     "max-rate",
     "max-event",
@@ -44,6 +46,10 @@ const ONLY_WITH: [&str; 28] = [
     "exec",
     "exec-each",
 ];
+/// What an id of a window may take, in bytes: some more than it does, for those that are unfinished.
+const ID: u64 = 48;
+/// Room for bodies that ids leave at least, in bytes.
+const LEAST_ROOM: u64 = 16 << 20;
 /// Settings of printing, which a handler does instead.
 const PRINTING: [&str; 8] = [
     "print",
@@ -65,6 +71,8 @@ pub struct HandleSettings {
     pub delivery: delivery::Settings,
     /// Events a second of the whole group.
     pub max_rate: Option<NonZeroU32>,
+    /// What the ids are by which duplicates are dropped, if they are.
+    pub dedup_id: IdFrom,
     /// The largest event that the handler gets, in bytes.
     pub max_event: Option<u32>,
     /// Whose dead-letter headers are written beside ours.
@@ -118,6 +126,11 @@ impl Settings {
                 &format!("this and --{handler} exclude each other: nothing is printed"),
             ));
         }
+        if let Some(name) = ["dedup-id", "dedup-window"].iter().find(by_flag)
+            && !self.switch("dedup")?
+        {
+            return Err(self.wrong(name, "this is for --dedup, which is not given"));
+        }
         let words = |name: &'static str| self.must(name, |text| process::split(text).map_err(wrong));
         let kind = match handler {
             "exec" => HandlerKind::Worker(worker::Settings {
@@ -135,6 +148,7 @@ impl Settings {
             delivery: self.delivery(&kind)?,
             handler: kind,
             max_rate: self.maybe("max-rate", positive)?,
+            dedup_id: self.must("dedup-id", IdFrom::parse)?,
             max_event: self.maybe("max-event", |text| {
                 let bytes = values::bytes(text)?;
                 u32::try_from(bytes).map_err(|_| "is larger than any event".to_owned())
@@ -219,6 +233,7 @@ impl Settings {
             timeout_grace: millis("timeout-grace")?,
             retry_after_max: millis("retry-after-max")?,
             dedup,
+            max_buffer: beside_ids(delivery::Settings::default().max_buffer, dedup),
             ..delivery::Settings::default()
         })
     }
@@ -251,6 +266,12 @@ fn backoff(text: &str) -> Result<(u64, u64), String> {
         return Err("is not a range such as 500ms..1m".to_owned());
     }
     Ok((as_millis(first), as_millis(longest)))
+}
+
+/// What ids leave of the room for bodies: a window costs time at a take-over, not more memory.
+fn beside_ids(room: u64, dedup: Option<Dedup>) -> u64 {
+    let ids = dedup.map_or(0, |dedup| u64::try_from(dedup.ids).unwrap_or(u64::MAX));
+    room.saturating_sub(ids.saturating_mul(ID)).max(LEAST_ROOM)
 }
 
 /// `1h`, `1000000` ids, or both with a comma.

@@ -554,6 +554,13 @@ pub(crate) static ROWS: &[Row] = &[
         "drop events whose id was finished already",
     ),
     flag(
+        "dedup-id",
+        "--dedup-id",
+        &[],
+        Some("event"),
+        "what the id is: event (a CloudEvent's source and id), header:NAME or json:POINTER",
+    ),
+    flag(
         "dedup-window",
         "--dedup-window",
         &[],

@@ -120,7 +120,8 @@ impl World {
         }
         let truth = if self.roll(700) { Truth::Good } else { old.truth };
         let mut rec = Rec::new(old.key, old.id, truth, self.now);
-        rec.replay = Some(old.replay.unwrap_or((from, offset)));
+        let (from, offset, replays) = old.replay.unwrap_or((from, offset, 0));
+        rec.replay = Some((from, offset, replays + 1));
         self.append(log, rec);
     }
 

@@ -23,8 +23,8 @@ pub(super) struct Rec {
     pub(super) data: bool,
     pub(super) at: u64,
     pub(super) gone: bool,
-    /// It is a dead letter's replay.
-    pub(super) replay: Option<(usize, i64)>,
+    /// It is a dead letter's replay: of which record, and which one.
+    pub(super) replay: Option<(usize, i64, u32)>,
     // What became of it.
     pub(super) succeeded: Option<u64>,
     pub(super) lettered: bool,

@@ -234,7 +234,7 @@ impl World {
                     self.send(process, 20, Inner::Fetched { claim, turn });
                 }
             }
-            Action::ReadBack { claim, to, .. } => self.send(process, 20, Inner::ReadBack(claim, to)),
+            Action::ReadBack { claim, to } => self.send(process, 20, Inner::ReadBack(claim, to)),
             Action::Start(start) => self.started(process, &start),
             Action::Abort(attempt) => {
                 let life = self.processes[process].life;
@@ -466,10 +466,10 @@ impl World {
         self.send(process, 5, Inner::Fetched { claim, turn });
     }
 
-    fn event_id(id: u32, replay: Option<(usize, i64)>) -> EventId {
+    fn event_id(id: u32, replay: Option<(usize, i64, u32)>) -> EventId {
         match replay {
             None => EventId::event(b"s", &id.to_be_bytes()),
-            Some((log, offset)) => EventId::replay(format!("{log}/{offset}").as_bytes()),
+            Some((log, offset, replays)) => EventId::replay(format!("{log}/{offset}").as_bytes(), replays),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::broker::Error;
 use crate::broker::cluster::Cluster;
 use crate::broker::commits::{self, Committed};
 use crate::broker::offsets::{self, OffsetQuery, Wanted};
+use crate::dead_letter::split_replay;
 use crate::group::mirror::Marker;
 use crate::group::record::{PartitionId, Token};
 
@@ -51,10 +52,14 @@ impl Finder {
                 return failed.collect();
             }
         };
-        let query = |wants: &Wants| match self.from {
-            StartFrom::Latest if !wants.late => OffsetQuery::Latest,
-            StartFrom::Time(millis) if !wants.late => OffsetQuery::At(millis),
-            _ => OffsetQuery::Earliest,
+        let query = |wants: &Wants| {
+            // What was replayed to this group waits for it, wherever it begins with what is new.
+            let replay = split_replay(&wants.partition.0).is_some_and(|(_, group)| group == self.group);
+            match self.from {
+                StartFrom::Latest if !wants.late && !replay => OffsetQuery::Latest,
+                StartFrom::Time(millis) if !wants.late && !replay => OffsetQuery::At(millis),
+                _ => OffsetQuery::Earliest,
+            }
         };
         let mut found: BTreeMap<PartitionId, Position> = BTreeMap::new();
         for wants in &wants {

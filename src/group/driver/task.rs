@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::positions::{Position, Wants};
 use super::starting::Starting;
-use super::topics::Watched;
+use super::topics::{REPLAYS, Watched};
 use super::{Event, Failure, GroupSettings, Lease, Told};
 use crate::broker::cluster::Cluster;
 use crate::broker::epochs::EpochEnd;
@@ -36,6 +36,8 @@ enum Done {
     Reset(Result<i64, Error>),
     Found(Vec<(Wants, Position)>),
     Looked(Result<View, Error>),
+    /// Only for topics of replays.
+    Glanced(Result<View, Error>),
     Truncated(Result<(), LogError>),
     Committed(Result<BTreeMap<PartitionId, Result<(), Error>>, Error>),
     Checked(
@@ -63,6 +65,8 @@ pub(super) struct Task {
     topics: Watched,
     /// When metadata is asked for again (monotonic milliseconds); none while it is asked for.
     next_look: Option<u64>,
+    /// Likewise for the topics of replays that are not there.
+    next_glance: Option<u64>,
     jobs: JoinSet<Done>,
     appending: BTreeSet<AppendId>,
     /// First positions that are to be found, each not before a time (monotonic milliseconds).
@@ -100,6 +104,7 @@ impl Task {
             member: Member::new(of_member, clock::random(), Rules::all(), now),
             mirror: Mirror::new(log.id_text(), now.mono),
             next_look: Some(now.mono + topics.period()),
+            next_glance: Some(now.mono + REPLAYS),
             cluster,
             settings,
             log,
@@ -174,7 +179,7 @@ impl Task {
 
     fn next_wake(&self) -> Instant {
         let now = now();
-        let own = [self.next_look, self.mirror.next_wake()];
+        let own = [self.next_look, self.next_glance, self.mirror.next_wake()];
         let wanted = self.wanted.iter().map(|(_, at)| *at);
         let cuts = self.cuts.values().map(|cut| cut.at);
         let others = own.into_iter().flatten().chain(wanted).chain(cuts).min();
@@ -213,6 +218,7 @@ impl Task {
         self.check();
         self.reset(mono);
         self.look(mono);
+        self.glance(mono);
         self.commit(mono);
     }
 

@@ -8,7 +8,7 @@ use crate::broker::Error;
 use crate::broker::cluster::Cluster;
 use crate::broker::error::retry_code;
 use crate::broker::metadata::Metadata;
-use crate::dead_letter::{is_of_group, replay_topic};
+use crate::dead_letter::{MAX_TOPIC, is_of_group, replay_topic};
 use crate::group::log;
 use crate::group::record::{self, TopicInfo};
 
@@ -16,6 +16,9 @@ use crate::group::record::{self, TopicInfo};
 const PERIOD: u64 = 25_000;
 /// How often while there is none, in milliseconds.
 const IMPATIENT: u64 = 3_000;
+/// How often it is asked whether a topic of replays has come, in milliseconds: whoever replays waits for it, and the
+/// question names nothing but those that are not there.
+pub(super) const REPLAYS: u64 = 3_000;
 /// So many looks in a row have to miss a topic until it is taken for deleted: brokers start with old metadata.
 const MISSES: u32 = 3;
 
@@ -56,16 +59,7 @@ impl Watched {
     /// Takes in what metadata says. A topic that is not there (any more) stays for a while; a topic that may not be read
     /// is an error.
     pub(super) fn take(&mut self, view: &Metadata, topics: &Topics, log: &str) -> Result<(), Failure> {
-        let there = |name: &str| {
-            let topic = view.topics.get(name)?;
-            let count = i32::try_from(topic.partitions.len()).ok()?;
-            let info = TopicInfo {
-                id: topic.id,
-                partitions: count,
-            };
-            (topic.error.is_none() && count > 0).then_some(info)
-        };
-        self.log_id = there(log).map(|info| info.id);
+        self.log_id = there(view, log).map(|info| info.id);
         let group = log::group_of(log).unwrap_or_default();
         let mut names: Vec<Arc<str>> = match topics {
             Topics::Named(names) => names.clone(),
@@ -91,13 +85,13 @@ impl Watched {
         // What is replayed to this group comes through topics of its own, which are there only if something ever was.
         let replays = names.iter().map(|name| replay_topic(name, group));
         let replays: Vec<Arc<str>> = replays
-            .filter(|name| there(name).is_some())
+            .filter(|name| there(view, name).is_some())
             .map(Arc::from)
             .collect();
         let known = self.known.keys().filter(|name| is_of_group(name, group)).cloned();
         names.extend(known.chain(replays).collect::<BTreeSet<_>>());
         for name in names {
-            if let Some(found) = there(&name) {
+            if let Some(found) = there(view, &name) {
                 self.misses.remove(&name);
                 self.known.insert(name, found);
                 continue;
@@ -131,6 +125,38 @@ impl Watched {
         }
         Ok(())
     }
+
+    /// The topics of replays of those that are read, as far as they were not there at the last look.
+    pub(super) fn missing_replays(&self, group: &str) -> Vec<String> {
+        let sources = self.known.keys().filter(|name| !is_of_group(name, group));
+        let replays = sources.map(|name| replay_topic(name, group));
+        replays
+            .filter(|name| name.len() <= MAX_TOPIC && !self.known.contains_key(name.as_str()))
+            .collect()
+    }
+
+    /// Takes in those that have come. Whether there are any.
+    pub(super) fn take_replays(&mut self, view: &Metadata, group: &str) -> bool {
+        let missing = self.missing_replays(group);
+        let come = missing.into_iter().filter_map(|name| {
+            let info = there(view, &name)?;
+            Some((Arc::<str>::from(name), info))
+        });
+        let before = self.known.len();
+        self.known.extend(come.collect::<Vec<_>>());
+        self.known.len() > before
+    }
+}
+
+/// What metadata says of a topic, if that can be read.
+fn there(view: &Metadata, name: &str) -> Option<TopicInfo> {
+    let topic = view.topics.get(name)?;
+    let count = i32::try_from(topic.partitions.len()).ok()?;
+    let info = TopicInfo {
+        id: topic.id,
+        partitions: count,
+    };
+    (topic.error.is_none() && count > 0).then_some(info)
 }
 
 /// Asks for the metadata of all that may matter.
@@ -229,5 +255,29 @@ mod tests {
         let mut all = view(&[("a", 0)]);
         all.topics.get_mut("a").unwrap().error = Some(ResponseError::TopicAuthorizationFailed);
         assert!(fresh().take(&all, &named, "l").is_err());
+    }
+
+    #[test]
+    fn a_topic_of_replays_is_asked_for_until_it_is_there() {
+        let named = Topics::Named(vec![Arc::from("a")]);
+        let mut watched = fresh();
+        watched
+            .take(&view(&[("a", 2)]), &named, "barnabas.group.g")
+            .unwrap();
+        assert_eq!(watched.missing_replays("g"), ["a.replay.g"]);
+        assert!(!watched.take_replays(&view(&[("a", 2), ("a.replay.g", 0)]), "g"));
+        assert!(!watched.take_replays(&view(&[("a", 2), ("a.replay.other", 2)]), "g"));
+        assert!(watched.take_replays(&view(&[("a.replay.g", 2)]), "g"));
+        assert_eq!(names(&watched), ["a", "a.replay.g"]);
+        assert_eq!(watched.missing_replays("g"), [] as [String; 0]);
+    }
+
+    #[test]
+    fn a_name_that_no_topic_can_have_is_not_asked_for() {
+        let long: Arc<str> = Arc::from("t".repeat(MAX_TOPIC - 5));
+        let named = Topics::Named(vec![Arc::clone(&long)]);
+        let mut watched = fresh();
+        watched.take(&view(&[(&*long, 1)]), &named, "l").unwrap();
+        assert_eq!(watched.missing_replays("g"), [] as [String; 0]);
     }
 }

@@ -51,6 +51,7 @@ pub(super) async fn run(
         read_committed: limits.read_committed,
         max_rate: handling.max_rate,
         max_event: handling.max_event,
+        dedup_id: handling.dedup_id.clone(),
     };
     let sources = match &join.topics {
         Topics::Named(names) => names.clone(),

@@ -185,6 +185,36 @@ impl Task {
         self.next_look = Some(mono + self.topics.period());
     }
 
+    /// Asks whether a topic of replays has come, if it is time.
+    pub(super) fn glance(&mut self, mono: u64) {
+        if self.next_glance.is_none_or(|at| mono < at) {
+            return;
+        }
+        let missing = self.topics.missing_replays(&self.settings.group);
+        if missing.is_empty() {
+            self.next_glance = Some(mono + topics::REPLAYS);
+            return;
+        }
+        self.next_glance = None;
+        let cluster = self.cluster.clone();
+        self.jobs.spawn(async move {
+            let names: Vec<&str> = missing.iter().map(String::as_str).collect();
+            Done::Glanced(cluster.refresh(Some(&names)).await)
+        });
+    }
+
+    fn glanced(&mut self, view: Result<View, Error>) {
+        match view {
+            Ok(view) => {
+                if self.topics.take_replays(&view, &self.settings.group) {
+                    self.tell_topics();
+                }
+            }
+            Err(error) => tracing::info!("cannot look for what is replayed: {}", error.chain()),
+        }
+        self.next_glance = Some(clock::mono_millis() + topics::REPLAYS);
+    }
+
     /// Commits to Kafka's own group what has changed, if it is time.
     pub(super) fn commit(&mut self, mono: u64) {
         if self.mirror.next_wake().is_none_or(|at| mono < at) {
@@ -230,6 +260,7 @@ impl Task {
             }
             Done::Found(found) => self.found(found),
             Done::Looked(view) => self.looked(view),
+            Done::Glanced(view) => self.glanced(view),
             Done::Truncated(Ok(())) => {}
             Done::Truncated(Err(error)) => {
                 if matches!(
