@@ -68,14 +68,19 @@ impl Body {
             .collect()
     }
 
-    /// Bytes that it keeps in memory.
-    pub(super) fn size(&self) -> u32 {
+    /// Bytes of key, value and headers.
+    pub(super) fn bytes(&self) -> usize {
         let headers = self.headers.iter();
         let of_headers: usize = headers
-            .map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len) + size_of::<Header>())
+            .map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len))
             .sum();
-        let of_record = self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len);
-        u32::try_from(of_headers + of_record + size_of::<Self>()).unwrap_or(u32::MAX)
+        of_headers + self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Bytes that it keeps in memory.
+    pub(super) fn size(&self) -> u32 {
+        let lists = self.headers.len() * size_of::<Header>() + size_of::<Self>();
+        u32::try_from(self.bytes() + lists).unwrap_or(u32::MAX)
     }
 
     /// What its event is compared by, if it is one with an id. A replayed one is compared by its dead letter's.
