@@ -18,7 +18,8 @@ pub use ranges::Ranges;
 /// Of two views of the same record the greater one is the newer: more tries win.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Held {
-    /// How often it was tried.
+    /// How often it was tried. 0 marks the last of those that may have been delivered, by an owner that died or by a
+    /// handler that was cut off: it, and all before it that are not finished.
     pub tries: u32,
     /// How many of those tries count against its limit.
     pub counted: u32,

@@ -73,7 +73,7 @@ pub struct Delivering {
     pub read_committed: bool,
     /// Starts a second, of the whole group.
     pub max_rate: Option<NonZeroU32>,
-    /// Larger events never reach the handler, in bytes.
+    /// Larger events never reach the handler, in bytes of key, value and headers.
     pub max_event: Option<u32>,
     /// What the ids are by which duplicates are dropped.
     pub dedup_id: IdFrom,
@@ -279,11 +279,10 @@ impl Deliverer {
                 partition,
                 token,
                 progress,
+                clean,
             } => {
                 let grant = Grant {
-                    taken_over: progress.next.is_some_and(|next| next > 0)
-                        || !progress.done.is_empty()
-                        || !progress.held.is_empty(),
+                    taken_over: !clean,
                     beside: self.letters.source_of(&partition),
                     retention: self.letters.retention(&partition.0),
                 };
@@ -301,6 +300,11 @@ impl Deliverer {
                     },
                 );
             }
+            Event::Reported {
+                partition,
+                token,
+                progress,
+            } => self.with(&partition, token, |core, claim| core.reported(claim, &progress)),
             Event::Pause { partition, token } => {
                 self.with(&partition, token, |core, claim| core.pause(claim, true))
             }

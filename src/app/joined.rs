@@ -181,6 +181,7 @@ impl Joined {
                 partition,
                 token,
                 progress,
+                ..
             } => self.start(partition, token, progress).await,
             Event::Pause { partition, token } => self.pause(&partition, token, true).await,
             Event::Unpause { partition, token } => self.pause(&partition, token, false).await,
@@ -199,6 +200,8 @@ impl Joined {
             Event::Removed { why } => tell(Notice::Removed { why }),
             // Both end the loop.
             Event::Left | Event::Failed(_) => {}
+            // Not asked for.
+            Event::Reported { .. } => {}
         }
     }
 

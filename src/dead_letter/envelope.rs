@@ -285,6 +285,9 @@ fn coordinates(letter: &mut Envelope<'_>, failed: &Failed<'_>) {
     letter.put(ours::OFFSET, failed.offset.to_string());
     if let Some(last) = failed.last_offset {
         letter.put(ours::LAST_OFFSET, last.to_string());
+        if failed.value.is_some() {
+            letter.put(ours::CONTENT, ours::BATCH);
+        }
     }
     letter.put(ours::GROUP, failed.group);
     let id = letter_id(failed.group, failed.topic_id, failed.partition, failed.offset);

@@ -15,6 +15,10 @@ pub mod ours {
     pub const OFFSET: &str = "__dlq.errors.offset";
     /// The last offset, of a batch that could not be decoded.
     pub const LAST_OFFSET: &str = "__dlq.errors.last.offset";
+    /// What the value is, if it is not the record's own: [`BATCH`].
+    pub const CONTENT: &str = "__dlq.errors.content";
+    /// A whole record batch as it is in the log, in Kafka's format.
+    pub const BATCH: &str = "record-batch";
     /// The group that could not process it.
     pub const GROUP: &str = "__dlq.errors.group";
     /// How often it was tried.

@@ -60,6 +60,8 @@ pub struct Letter {
     pub offset: Option<i64>,
     /// The last offset of a batch that could not be decoded.
     pub last_offset: Option<i64>,
+    /// What the value is, if it is not the record's own: [`ours::BATCH`].
+    pub content: Option<String>,
     /// The group, or the connector.
     pub group: Option<String>,
     /// Why it is here: one of [`super::envelope::Reason`]'s names if it is one of ours.
@@ -99,6 +101,7 @@ impl Letter {
         partition: None,
         offset: None,
         last_offset: None,
+        content: None,
         group: None,
         outcome: None,
         deliveries: None,
@@ -199,6 +202,7 @@ impl<'a, I: Iterator<Item = Header<'a>> + Clone> Find<I> {
             partition: self.number(ours::PARTITION).filter(|number| *number >= 0),
             offset: self.number(ours::OFFSET).filter(|number| *number >= 0),
             last_offset: self.number(ours::LAST_OFFSET),
+            content: self.text(ours::CONTENT),
             group: self.text(ours::GROUP),
             outcome: self.text(ours::OUTCOME),
             deliveries: self.number(ours::DELIVERIES),

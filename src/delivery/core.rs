@@ -41,7 +41,7 @@ const MAX_REPLAYS: usize = 10_000;
 /// What comes with a partition.
 #[derive(Debug, Clone, Default)]
 pub struct Grant {
-    /// Another may have delivered some of it already: false only for a first position.
+    /// Another may have begun some of it that the progress does not tell of: the one before was not given up in order.
     pub taken_over: bool,
     /// The source partition whose lanes it feeds, if it is one of the replay topic.
     pub beside: Option<PartitionId>,
@@ -129,9 +129,8 @@ struct Stream {
     /// Held records below the first and all below the second are about to be deleted for their bytes.
     edge: (i64, i64),
     expiry_at: u64,
+    /// Another may have begun what is in the log now.
     taken_over: bool,
-    /// Below this offset another may have delivered.
-    suspect: Option<i64>,
     /// A batch that cannot be decoded, and how often it was fetched.
     broken: (i64, u32),
 }
@@ -251,7 +250,6 @@ impl<B: Clone> Core<B> {
             edge: (i64::MIN, i64::MIN),
             expiry_at: now.mono,
             taken_over: grant.taken_over,
-            suspect: None,
             broken: (-1, 0),
         };
         if stream.expires() {

@@ -48,6 +48,27 @@ pub enum Stage {
     Dead(Option<u64>),
 }
 
+/// Whether a lane stands still: what is in it takes room that no other record gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stall {
+    /// It does not.
+    #[default]
+    None,
+    /// Its head has failed and waits.
+    Held,
+    /// Its head is proven to be bad; or one before it was, and none has succeeded since.
+    Bad,
+}
+
+/// Records of a partition that stand still.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stalled {
+    /// In lanes that are [`Stall::Held`] or [`Stall::Bad`].
+    pub all: usize,
+    /// In those that are [`Stall::Bad`].
+    pub bad: usize,
+}
+
 /// Which part of the buffer a body takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charge {
@@ -98,6 +119,7 @@ pub struct Entry<B> {
     pub skipped: bool,
     /// What the last attempt ended with.
     pub why: Option<Arc<str>>,
+    stall: Stall,
     before: u32,
     behind: u32,
 }
@@ -125,6 +147,7 @@ impl<B> Entry<B> {
             arrived: 0,
             skipped: false,
             why: None,
+            stall: Stall::None,
             before: NONE,
             behind: NONE,
         }
@@ -136,6 +159,11 @@ impl<B> Entry<B> {
             Kind::Fresh => self.offset,
             Kind::Again => i64::try_from(self.due).unwrap_or(i64::MAX),
         }
+    }
+
+    /// Whether its lane stands still.
+    pub fn stall(&self) -> Stall {
+        self.stall
     }
 
     /// Whether it keeps its lane waiting because it failed.
@@ -154,8 +182,20 @@ struct Lane {
     len: u32,
     /// Entries with a body.
     loaded: u32,
+    stall: Stall,
     /// The head waits until this offset is in a report.
     reported: Option<(Claim, i64)>,
+}
+
+impl Lane {
+    const EMPTY: Self = Self {
+        head: NONE,
+        tail: NONE,
+        len: 0,
+        loaded: 0,
+        stall: Stall::None,
+        reported: None,
+    };
 }
 
 /// All lanes of the process.
@@ -164,6 +204,7 @@ pub struct Lanes<B> {
     entries: Vec<Option<Entry<B>>>,
     free: Vec<u32>,
     lanes: BTreeMap<LaneKey, Lane>,
+    stalled: BTreeMap<Claim, Stalled>,
 }
 
 impl<B> Default for Lanes<B> {
@@ -172,6 +213,7 @@ impl<B> Default for Lanes<B> {
             entries: Vec::new(),
             free: Vec::new(),
             lanes: BTreeMap::new(),
+            stalled: BTreeMap::new(),
         }
     }
 }
@@ -186,14 +228,10 @@ impl<B> Lanes<B> {
             u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
         });
         if let LaneKey::Key(..) = key {
-            let lane = self.lanes.entry(key).or_insert(Lane {
-                head: NONE,
-                tail: NONE,
-                len: 0,
-                loaded: 0,
-                reported: None,
-            });
+            let lane = self.lanes.entry(key).or_insert(Lane::EMPTY);
             entry.before = lane.tail;
+            entry.stall = lane.stall;
+            count(&mut self.stalled, entry.claim, entry.stall, true);
             if lane.head == NONE {
                 lane.head = index;
             }
@@ -214,6 +252,7 @@ impl<B> Lanes<B> {
     pub fn remove(&mut self, id: EntryId) -> Option<(Entry<B>, Option<EntryId>)> {
         let entry = self.entries.get_mut(id.0 as usize)?.take()?;
         self.free.push(id.0);
+        count(&mut self.stalled, entry.claim, entry.stall, false);
         if let Some(Some(before)) = self.entries.get_mut(entry.before as usize) {
             before.behind = entry.behind;
         }
@@ -279,6 +318,45 @@ impl<B> Lanes<B> {
             .map_or((0, 0), |lane| (lane.loaded, lane.len - lane.loaded))
     }
 
+    /// Notes whether the lane of this head stands still; of a record without a lane, whether it does.
+    pub fn set_stall(&mut self, head: EntryId, stall: Stall) {
+        let Some(key) = self.get(head).map(|entry| entry.lane) else {
+            return;
+        };
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.stall = stall;
+        }
+        let mut next = Some(head);
+        while let Some(id) = next {
+            let Some(Some(entry)) = self.entries.get_mut(id.0 as usize) else {
+                return;
+            };
+            let was = std::mem::replace(&mut entry.stall, stall);
+            if was == stall {
+                // And so are those behind it.
+                return;
+            }
+            count(&mut self.stalled, entry.claim, was, false);
+            count(&mut self.stalled, entry.claim, stall, true);
+            next = (entry.behind != NONE).then_some(EntryId(entry.behind));
+        }
+    }
+
+    /// A lane stands still no more.
+    pub fn relax(&mut self, key: &LaneKey) {
+        if let Some(head) = self.head(key) {
+            self.set_stall(head, Stall::None);
+        } else if let Some(lane) = self.lanes.get_mut(key) {
+            lane.stall = Stall::None;
+        }
+    }
+
+    /// How many records of a partition stand still.
+    #[must_use]
+    pub fn stalled(&self, claim: Claim) -> Stalled {
+        self.stalled.get(&claim).copied().unwrap_or_default()
+    }
+
     /// Gives an entry its body.
     pub fn load(&mut self, id: EntryId, body: B, size: u32) {
         let Some(entry) = self.get_mut(id) else { return };
@@ -304,13 +382,7 @@ impl<B> Lanes<B> {
     /// The lane's next record waits until this offset is in a report.
     pub fn await_report(&mut self, key: LaneKey, claim: Claim, offset: i64) {
         if let LaneKey::Key(..) = key {
-            let lane = self.lanes.entry(key).or_insert(Lane {
-                head: NONE,
-                tail: NONE,
-                len: 0,
-                loaded: 0,
-                reported: None,
-            });
+            let lane = self.lanes.entry(key).or_insert(Lane::EMPTY);
             lane.reported = Some((claim, offset));
         }
     }
@@ -342,62 +414,21 @@ impl<B> Lanes<B> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::VecDeque;
-
-    fn lane(key: u64) -> LaneKey {
-        LaneKey::Key(0, key)
+/// Counts an entry, or no more.
+fn count(stalled: &mut BTreeMap<Claim, Stalled>, claim: Claim, stall: Stall, more: bool) {
+    if stall == Stall::None {
+        return;
     }
-
-    proptest! {
-        #[test]
-        fn lanes_are_queues_from_which_any_may_leave(steps in prop::collection::vec((0u64..4, any::<bool>(), 0usize..8), 1..200)) {
-            let mut lanes = Lanes::<()>::default();
-            let mut model: BTreeMap<u64, VecDeque<EntryId>> = BTreeMap::new();
-            for (offset, (key, offer, at)) in (0i64..).zip(steps) {
-                let queue = model.entry(key).or_default();
-                if offer {
-                    queue.push_back(lanes.offer(Entry::new(Claim(1), offset, lane(key), 0)));
-                } else if !queue.is_empty() {
-                    let at = at % queue.len();
-                    let id = queue.remove(at).unwrap();
-                    let (_, head) = lanes.remove(id).unwrap();
-                    prop_assert_eq!(head, if at == 0 { queue.front().copied() } else { None });
-                }
-                for (key, queue) in &model {
-                    let mut seen = Vec::new();
-                    let mut next = lanes.head(&lane(*key));
-                    while let Some(id) = next {
-                        seen.push(id);
-                        next = lanes.behind(id);
-                    }
-                    prop_assert_eq!(&seen, &queue.iter().copied().collect::<Vec<_>>());
-                }
-                prop_assert_eq!(lanes.len(), model.values().map(VecDeque::len).sum::<usize>());
-            }
-        }
+    let of = stalled.entry(claim).or_default();
+    let add = |number: &mut usize| *number = if more { *number + 1 } else { *number - 1 };
+    add(&mut of.all);
+    if stall == Stall::Bad {
+        add(&mut of.bad);
     }
-
-    #[test]
-    fn a_record_without_a_key_is_always_a_head() {
-        let mut lanes = Lanes::<()>::default();
-        for offset in 0..3 {
-            let id = lanes.offer(Entry::new(Claim(1), offset, LaneKey::Free(Claim(1), offset), 0));
-            assert!(lanes.is_head(id));
-        }
-    }
-
-    #[test]
-    fn a_lane_that_waits_for_a_report_has_no_head_that_may_run() {
-        let mut lanes = Lanes::<()>::default();
-        lanes.await_report(lane(1), Claim(1), 5);
-        let id = lanes.offer(Entry::new(Claim(1), 6, lane(1), 0));
-        assert!(!lanes.is_head(id));
-        assert_eq!(lanes.reported(&lane(1), Claim(1), 4), None);
-        assert_eq!(lanes.reported(&lane(1), Claim(1), 5), Some(id));
-        assert!(lanes.is_head(id));
+    if of.all == 0 {
+        stalled.remove(&claim);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,10 @@ pub struct Track {
     position: i64,
     /// Where the source's leader epochs begin, behind `next`.
     epochs: VecDeque<(i64, i32)>,
+    /// A handler of another, or one that was cut off, may have begun what is not finished below this offset.
+    suspect: i64,
+    /// Where the reports say so: a record without tries.
+    marker: Option<i64>,
     changed: bool,
 }
 
@@ -22,10 +26,14 @@ impl Track {
     pub fn new(mut progress: Progress) -> Self {
         let position = *progress.next.get_or_insert(0);
         progress.normalise();
+        let untried = |(offset, held): (&i64, &Held)| (held.tries == 0).then_some(*offset);
+        let marker = progress.held.iter().rev().find_map(untried);
         Self {
             progress,
             position,
             epochs: VecDeque::new(),
+            suspect: marker.map_or(i64::MIN, |marker| marker + 1),
+            marker,
             changed: false,
         }
     }
@@ -75,6 +83,46 @@ impl Track {
             self.progress.done.insert_range(offsets);
             self.progress.normalise();
         }
+        if self
+            .marker
+            .is_some_and(|marker| self.progress.is_finished(marker))
+        {
+            self.mark();
+        }
+        self.changed = true;
+    }
+
+    /// Whether this record may have been delivered without our knowing.
+    #[must_use]
+    pub fn is_suspect(&self, offset: i64) -> bool {
+        offset < self.suspect
+    }
+
+    /// What is not finished below this offset may have been delivered without our knowing.
+    pub fn suspect_below(&mut self, end: i64) {
+        if end > self.suspect {
+            self.suspect = end;
+            self.mark();
+        }
+    }
+
+    /// Marks the last of what is suspect in the progress, for the owners that follow.
+    fn mark(&mut self) {
+        let next = self.progress.next.unwrap_or(0);
+        let unfinished = self.unfinished(next..self.suspect);
+        let mut offsets = unfinished.into_iter().rev().flat_map(Iterator::rev);
+        // One that waits after a failure says so of itself alone.
+        self.marker =
+            offsets.find(|offset| self.progress.held.get(offset).is_none_or(|held| held.tries == 0));
+        if let Some(marker) = self.marker {
+            let untried = Held {
+                tries: 0,
+                counted: 0,
+                first_failed: 0,
+                due: 0,
+            };
+            self.progress.held.insert(marker, untried);
+        }
         self.changed = true;
     }
 
@@ -101,6 +149,9 @@ impl Track {
     /// This one waits.
     pub fn hold(&mut self, offset: i64, held: Held) {
         self.progress.held.insert(offset, held);
+        if self.marker == Some(offset) {
+            self.mark();
+        }
         self.changed = true;
     }
 
@@ -178,6 +229,33 @@ mod tests {
         track.finish(8..9);
         assert_eq!(track.take_changed().map(|progress| progress.epoch), Some(2));
         assert_eq!(track.take_changed(), None);
+    }
+
+    #[test]
+    fn a_doubt_is_marked_at_the_last_record_that_it_is_about() {
+        let tried = Held {
+            tries: 2,
+            counted: 0,
+            first_failed: 1,
+            due: 2,
+        };
+        let mut track = Track::new(Progress::at(5, -1));
+        let marks = |track: &Track| -> Vec<(i64, u32)> {
+            let held = track.progress().held.iter();
+            held.map(|(offset, held)| (*offset, held.tries)).collect()
+        };
+        track.suspect_below(10);
+        assert_eq!(marks(&track), [(9, 0)]);
+        track.finish(8..10);
+        assert_eq!(marks(&track), [(7, 0)]);
+        track.hold(7, tried);
+        assert_eq!(marks(&track), [(6, 0), (7, 2)]);
+        let next = Track::new(track.progress().clone());
+        assert!(next.is_suspect(6) && !next.is_suspect(7));
+        track.finish(5..7);
+        assert_eq!(marks(&track), [(7, 2)]);
+        track.suspect_below(3);
+        assert!(track.is_suspect(9));
     }
 
     proptest! {

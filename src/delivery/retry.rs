@@ -56,9 +56,9 @@ pub struct Due {
     pub open: bool,
     /// See [`super::breaker::Breaker::open_ms`].
     pub open_ms: u64,
-    /// The partition has three quarters of the unfinished records that it may have.
+    /// Three quarters of the unfinished records that the partition may have stand still for bad ones.
     pub tight: bool,
-    /// It has all of them: nothing new is fetched.
+    /// It has all of them, and hardly any but those that stand still: nothing new is fetched.
     pub full: bool,
     /// The record before it in its lane went to the dead letters.
     pub follows: bool,
@@ -82,8 +82,12 @@ impl Tries {
     /// As a former owner left them.
     #[must_use]
     pub fn resumed(held: &Held, now: Now, open_ms: u64) -> Self {
+        if held.tries == 0 {
+            // A mark, and no failure.
+            return Self::default();
+        }
         Self {
-            tries: held.tries.max(1),
+            tries: held.tries,
             counted: held.counted,
             // The other's clock may be ahead.
             first_failed: Some(held.first_failed.min(now.unix)),
@@ -150,17 +154,18 @@ impl Tries {
         });
         let tight = due.tight && rules.has(Rule::Tight);
         let full = due.full && rules.has(Rule::Full) && self.quiet >= retries;
+        let proven = self.counted >= retries;
         // The first failure's time may be another clock's, and for how long the breaker was open under former owners is
         // not known: without as many failures seen here, with a closed one, it tells nothing.
         if rules.has(Rule::GiveUp) && self.failures >= retries && !due.open {
             if waited >= settings.unproven.max(settings.hold_for) {
-                return Verdict::Dead { given_up: true };
+                // Followers of a proven one are held for as long as that one was.
+                return Verdict::Dead { given_up: !proven };
             }
             if due.given_up {
                 return Verdict::Dead { given_up: false };
             }
         }
-        let proven = self.counted >= retries;
         let dead = proven && (waited >= settings.hold_for || tight)
             || due.follows && tight && (self.counted >= 1 || full)
             || full && self.quiet_after >= 2;
@@ -399,7 +404,7 @@ mod tests {
         };
         assert_eq!(due(86_399_999, false), Verdict::Again);
         assert_eq!(due(0, true), Verdict::Dead { given_up: false });
-        assert_ne!(due(86_400_000, false), Verdict::Again);
+        assert_eq!(due(86_400_000, false), Verdict::Dead { given_up: false });
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum Rule {
     Tight,
     /// At the bound quiet failures are enough.
     Full,
+    /// Only what stands still makes the bound a tight one.
+    Stalled,
     /// A lost attempt's key waits until the deadline and the grace are over.
     Grace,
     /// The breaker looks only at lanes that were not known to be bad.
@@ -49,12 +51,14 @@ pub enum Rule {
     Acknowledged,
     /// A new owner does not run again what is finished.
     Seek,
+    /// What another may have begun is delivered as such.
+    Maybe,
 }
 
 impl Rule {
     /// All of them.
     #[cfg(test)]
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::FinishAlways,
         Self::Evict,
         Self::Gone,
@@ -64,6 +68,7 @@ impl Rule {
         Self::GiveUp,
         Self::Tight,
         Self::Full,
+        Self::Stalled,
         Self::Grace,
         Self::Fresh,
         Self::Rotate,
@@ -77,6 +82,7 @@ impl Rule {
         Self::IdWaits,
         Self::Acknowledged,
         Self::Seek,
+        Self::Maybe,
     ];
 }
 

@@ -28,6 +28,8 @@ pub struct Cursor {
     /// Whether reading goes on where the log was cut back or made anew. If not, the cursor stops there, and whoever
     /// owns it adds another one.
     pub follows: bool,
+    /// The first request goes over a new connection: what came over the old one cannot be read.
+    pub anew: bool,
     /// Left out of requests.
     pub(super) paused: bool,
     /// Left out of them until another cursor comes.
@@ -66,6 +68,7 @@ impl Cursor {
             errors: 0,
             tag: 0,
             follows: true,
+            anew: false,
             paused: false,
             stopped: false,
             asked: None,

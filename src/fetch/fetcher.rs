@@ -284,6 +284,16 @@ impl Task {
             return;
         }
         let view = self.cluster.view();
+        if cursor.anew
+            && let Some((leader, _)) = view.leader(&id.0, id.1)
+            && let Some(broker) = self.brokers.get(&leader)
+        {
+            let links = [&broker.all, &broker.beside];
+            links
+                .iter()
+                .filter_map(|link| link.connection.as_ref())
+                .for_each(|connection| connection.give_up());
+        }
         let known = self.cursors.keys().any(|(topic, _)| *topic == id.0);
         if let Some(topic) = view.topics.get(&*id.0).filter(|_| !known) {
             self.topic_ids.insert(id.0.to_string(), topic.id);

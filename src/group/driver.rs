@@ -43,6 +43,18 @@ pub enum Event {
         token: Token,
         /// From where.
         progress: Progress,
+        /// Whether nobody can have begun any of it that the progress does not tell of: it was given up in order, or
+        /// never owned.
+        clean: bool,
+    },
+    /// A report with this partition was read back. Only told if it was asked for.
+    Reported {
+        /// Which partition.
+        partition: PartitionId,
+        /// The ownership.
+        token: Token,
+        /// What the group knows now.
+        progress: Progress,
     },
     /// An operator paused it: begin nothing.
     Pause {

@@ -68,6 +68,8 @@ pub struct MemberSettings {
     pub snapshot_bytes: usize,
     /// The most bytes of `done` reported for one partition.
     pub done_bytes: usize,
+    /// Whether [`Action::Reported`] is told.
+    pub tell_reports: bool,
 }
 
 impl MemberSettings {
@@ -93,6 +95,7 @@ impl MemberSettings {
             unix_micros: 0,
             snapshot_bytes: Self::SNAPSHOT_BYTES,
             done_bytes: MAX_DONE,
+            tell_reports: false,
         }
     }
 }
@@ -142,6 +145,18 @@ pub enum Action {
         /// The ownership.
         token: Token,
         /// From where.
+        progress: Progress,
+        /// Whether nobody can have begun any of it that the progress does not tell of: it was given up in order, or
+        /// never owned.
+        clean: bool,
+    },
+    /// A report with this partition was read back.
+    Reported {
+        /// Which partition.
+        partition: PartitionId,
+        /// The ownership.
+        token: Token,
+        /// What the group knows now.
         progress: Progress,
     },
     /// An operator paused it: start no handler; those running may end.
@@ -250,6 +265,12 @@ pub struct Member {
     /// Subscribed topics as metadata knows them; none before they were looked up.
     wanted: Option<Topics>,
     runs: BTreeMap<PartitionId, Run>,
+    /// Partitions that their last owner has given up in order, as far as this one has read.
+    orderly: BTreeSet<PartitionId>,
+    /// Those whose owner died or was reset, as long as nobody has reported since: from then on the progress tells.
+    unsure: BTreeSet<PartitionId>,
+    /// Of those granted to this member: under which token.
+    clean: BTreeMap<PartitionId, Token>,
     /// Earlier ownerships whose handlers have not ended yet.
     ending: BTreeSet<(PartitionId, Token)>,
     flights: Flights,
@@ -295,6 +316,9 @@ impl Member {
             watch: Watch::default(),
             wanted: None,
             runs: BTreeMap::new(),
+            orderly: BTreeSet::new(),
+            unsure: BTreeSet::new(),
+            clean: BTreeMap::new(),
             ending: BTreeSet::new(),
             flights: Flights::default(),
             deciding: Deciding::default(),
@@ -388,8 +412,10 @@ impl Member {
 
     /// How far the work on a partition is now: all of it. It goes into the next report.
     pub fn progress(&mut self, partition: &PartitionId, token: Token, progress: Progress) {
+        let known = self.state.partitions.get(partition);
+        let known = known.is_some_and(|state| state.progress == progress);
         if let Some(run) = self.runs.get_mut(partition).filter(|run| run.token == token) {
-            run.told(progress);
+            run.told(progress, known);
         }
     }
 

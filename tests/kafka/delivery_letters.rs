@@ -2,6 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
+use serde_json::Value;
+
 use crate::barnabas_bin::{barnabas, consume, produce};
 use crate::delivery_handler::{Http, Reply};
 use crate::delivery_support::{Case, places};
@@ -45,7 +49,29 @@ fn a_batch_that_cannot_be_decoded_is_set_aside_and_the_partition_goes_on_behind_
     assert_eq!(http.count(), 4);
     let letters = case.letters();
     assert_eq!(places(&letters), BTreeSet::from([(0, 1)]));
-    assert_eq!(letters[0].text("outcome"), "undecodable");
+    let letter = &letters[0];
+    assert_eq!(letter.text("outcome"), "undecodable");
+    assert_eq!(letter.text("content"), "record-batch");
+    assert_eq!(letter.0["source"]["last_offset"].as_i64(), Some(2));
+    assert!(!letter.text("error").is_empty(), "{letter:?}");
+    let (bootstrap, dlq, id) = (kafka.bootstrap(), case.dlq(), letter.text("id"));
+    let dlq_run = |what: &str, flags: &[&str]| {
+        let args = [&["dlq", what, "-b", &bootstrap, &dlq, id][..], flags].concat();
+        barnabas(&args, b"")
+    };
+    let shown = dlq_run("show", &["--json"]).success();
+    let shown: Value = serde_json::from_slice(&shown.stdout).expect("it is JSON");
+    let batch = shown["letters"][0]["value"]["base64"].as_str().expect("bytes");
+    let batch = STANDARD.decode(batch).expect("it is base64");
+    assert_eq!(batch[..8], 1_i64.to_be_bytes(), "it begins with its offset");
+    let holds = |part: &[u8]| batch.windows(part.len()).any(|window| window == part);
+    assert!(holds(b"damaged-one"), "what is sound of it is there");
+    let shown = dlq_run("show", &[]).success();
+    assert!(shown.text().contains("a record batch"), "{}", shown.text());
+    assert!(!shown.text().contains("damaged-one"), "{}", shown.text());
+    let refused = dlq_run("replay", &["--yes"]);
+    assert!(!refused.status.success());
+    refused.says("cannot be decoded");
 }
 
 #[test]

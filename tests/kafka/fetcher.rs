@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use barnabas::broker::Cluster;
+use barnabas::broker::cluster::{Lane, Node};
 use barnabas::broker::fetch::FetchLimits;
 use barnabas::broker::settings::{BrokerSettings, HostPort};
 use barnabas::fetch::cursor::Cursor;
@@ -26,7 +27,7 @@ fn on_runtime(test: impl Future<Output = ()>) {
         .block_on(test);
 }
 
-fn open(kafka: &Kafka) -> (Fetcher, Partitions) {
+fn cluster(kafka: &Kafka) -> Cluster {
     let port = kafka
         .bootstrap()
         .rsplit_once(':')
@@ -43,13 +44,21 @@ fn open(kafka: &Kafka) -> (Fetcher, Partitions) {
         tls: None,
         sasl: None,
     });
+    cluster.expect("no TLS files")
+}
+
+fn open(kafka: &Kafka) -> (Fetcher, Partitions) {
+    open_on(cluster(kafka))
+}
+
+fn open_on(cluster: Cluster) -> (Fetcher, Partitions) {
     let limits = FetchLimits {
         max_bytes: 1 << 20,
         max_partition_bytes: 1 << 20,
         min_bytes: 1,
         max_wait: WAIT,
     };
-    Fetcher::open(cluster.expect("no TLS files"), limits, true)
+    Fetcher::open(cluster, limits, true)
 }
 
 fn cursor(topic: &Arc<str>, partition: i32, position: i64, tag: u64) -> Cursor {
@@ -97,6 +106,33 @@ fn a_partition_that_comes_does_not_wait_for_the_answer_to_a_request_without_it()
         assert_eq!(next(&mut fetcher).await, (0, 1, 0..1));
         produce(kafka, &topic, &["-p", "1"], b"e\n").success();
         assert_eq!(next(&mut fetcher).await, (1, 2, 3..4));
+    });
+}
+
+#[test]
+fn a_cursor_that_begins_anew_waits_for_nothing_and_goes_over_a_new_connection() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let topic: Arc<str> = Arc::from(kafka.topic("anew", 1));
+    produce(kafka, &topic, &[], b"a\nb\n").success();
+    on_runtime(async {
+        let cluster = cluster(kafka);
+        let (mut fetcher, partitions) = open_on(cluster.clone());
+        let connection = async || {
+            let view = cluster.view();
+            let (leader, _) = view.leader(&topic, 0).expect("it has a leader");
+            let connection = cluster.connection(Node::Broker(leader), Lane::Fetch).await;
+            connection.expect("it is there")
+        };
+        partitions.add(cursor(&topic, 0, 0, 1)).await;
+        assert_eq!(next(&mut fetcher).await, (0, 1, 0..2));
+        let first = connection().await;
+        assert!(Arc::ptr_eq(&first, &connection().await), "it stays");
+        let mut anew = cursor(&topic, 0, 0, 2);
+        anew.anew = true;
+        // The broker holds back a request over the old one.
+        partitions.add(anew).await;
+        assert_eq!(next(&mut fetcher).await, (0, 2, 0..2));
+        assert!(!Arc::ptr_eq(&first, &connection().await), "it was given up");
     });
 }
 

@@ -33,6 +33,7 @@ fn settings(group: &str, topic: &str) -> GroupSettings {
         grace: Duration::ZERO,
         read_committed: false,
         rebuild: false,
+        tell_reports: false,
     }
 }
 
@@ -71,6 +72,7 @@ impl Worker {
                 partition,
                 token,
                 progress,
+                ..
             } => {
                 assert!(self.lease.may_start());
                 self.owned.insert(partition, (token, progress));
@@ -85,7 +87,7 @@ impl Worker {
             Event::Left => self.left = true,
             Event::Failed(failure) => panic!("{failure}"),
             Event::Removed { .. } => self.removed += 1,
-            Event::Pause { .. } | Event::Unpause { .. } | Event::Skip { .. } => {}
+            Event::Pause { .. } | Event::Unpause { .. } | Event::Skip { .. } | Event::Reported { .. } => {}
         }
     }
 

@@ -19,6 +19,7 @@ mod delivery;
 mod delivery_letters;
 mod delivery_members;
 mod delivery_outages;
+mod delivery_promises;
 mod delivery_workers;
 mod dlq;
 mod faults;

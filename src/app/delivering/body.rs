@@ -102,6 +102,11 @@ impl Body {
             .collect()
     }
 
+    /// Bytes of key, value and headers.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Bytes that it keeps in memory.
     pub(super) fn size(&self) -> u32 {
         let kept = self.bytes.len() + size_of_val(&*self.headers) + size_of::<Self>();

@@ -190,12 +190,12 @@ impl Deliverer {
                         return;
                     }
                 }
-                _ => return self.fetch_from(claim, from).await,
+                _ => return self.fetch_from(claim, from, false).await,
             }
         }
     }
 
-    async fn fetch_from(&mut self, claim: Claim, from: i64) {
+    async fn fetch_from(&mut self, claim: Claim, from: i64, anew: bool) {
         let Some(owned) = self.owned.get_mut(&claim) else {
             return;
         };
@@ -219,16 +219,17 @@ impl Deliverer {
                 Some(next) if next == from => progress.epoch,
                 _ => -1,
             });
-        let cursor = Cursor::owned(Arc::clone(&owned.id.0), owned.id.1, from, epoch, self.last_tag);
+        let mut cursor = Cursor::owned(Arc::clone(&owned.id.0), owned.id.1, from, epoch, self.last_tag);
+        cursor.anew = anew;
         self.partitions.add(cursor).await;
     }
 
-    /// Fetches a batch anew that could not be decoded.
+    /// Fetches a batch over a new connection that could not be decoded.
     pub(super) async fn fetch_again(&mut self, claim: Claim, from: i64) {
         if let Some(owned) = self.owned.get_mut(&claim) {
             owned.source = Source::default();
         }
-        self.fetch_from(claim, from).await;
+        self.fetch_from(claim, from, true).await;
     }
 
     fn feed(&mut self, claim: Claim, piece: &Piece) {
@@ -295,7 +296,8 @@ impl Deliverer {
             let records = records.map_while(Result::ok).map(|record| {
                 let id = ids.as_ref().and_then(|ids| ids.of(&record, replay));
                 let mut record = body::fetched(&record, codec, id);
-                if max_event.is_some_and(|most| record.size > most) {
+                let bytes = u32::try_from(record.body.bytes()).unwrap_or(u32::MAX);
+                if max_event.is_some_and(|most| bytes > most) {
                     record.refused = Some(crate::delivery::Reason::Invalid);
                 }
                 record

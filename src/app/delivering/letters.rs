@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::body::Body;
-use super::{Boxed, Deliverer};
+use super::{Boxed, Deliverer, looking};
 use crate::app::Notice;
 use crate::broker::admin_configs::describe_configs;
 use crate::broker::cluster::Cluster;
@@ -176,7 +176,16 @@ impl Letters {
                     Some(topic) => topic.clone(),
                     None => letters.topic(&source).await.map_err(|error| chain(&error))?,
                 };
-                let (status, message) = letter.why.as_deref().map_or((None, ""), split_why);
+                let broken = match letter.reason {
+                    Reason::Undecodable => looking::batch(&letters.cluster, &id, letter.offsets.start)
+                        .await
+                        .map_err(|error| chain(&error))?,
+                    _ => None,
+                };
+                let (status, message) = match &broken {
+                    Some((_, why)) => (None, why.as_str()),
+                    None => letter.why.as_deref().map_or((None, ""), split_why),
+                };
                 let now = clock::unix_millis();
                 let failed = Failed {
                     group: &letters.group,
@@ -194,7 +203,10 @@ impl Letters {
                     },
                     append_time: body.as_ref().is_some_and(|body| body.append_time),
                     key: body.as_ref().and_then(|body| body.key()),
-                    value: body.as_ref().and_then(|body| body.value()),
+                    value: match &broken {
+                        Some((bytes, _)) => Some(&bytes[..]),
+                        None => body.as_ref().and_then(|body| body.value()),
+                    },
                     headers: &headers,
                     reason: reason(letter.reason),
                     deliveries: letter.tries,

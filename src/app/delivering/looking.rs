@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::body::Body;
 use super::ids::IdFrom;
 use crate::broker::cluster::{Cluster, Lane, Node};
@@ -52,6 +54,31 @@ pub(super) async fn reload(
         None if part.log_start > offset => Reloaded::BelowStart,
         None => Reloaded::Compacted,
     })
+}
+
+/// The batch with this offset as it is in the log, and what is wrong with it; `None` if it is not there any more.
+///
+/// # Errors
+/// As [`reload`].
+pub(super) async fn batch(
+    cluster: &Cluster,
+    id: &PartitionId,
+    offset: i64,
+) -> Result<Option<(Bytes, String)>, Error> {
+    let part = match part(cluster, id, offset, OF_ONE, false).await {
+        Ok(part) => part,
+        Err(error) if error.is_out_of_range() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let found = Batches::new(&part.records).find(|batch| batch.header.next_offset() > offset);
+    Ok(found.map(|batch| {
+        let mut buffer = DecodeBuffer::new();
+        let why = match batch.records(&mut buffer) {
+            Ok(mut records) => records.find_map(|record| record.err().map(|why| why.to_string())),
+            Err(why) => Some(why.to_string()),
+        };
+        (part.records.slice_ref(batch.bytes()), why.unwrap_or_default())
+    }))
 }
 
 /// Ids that are read back.

@@ -33,6 +33,9 @@ pub(super) struct HandlerArgs {
     /// How long an event that fails is tried at least before it is set aside [env: BARNABAS_HOLD_FOR] [default: 0s]
     #[arg(long, value_name = "DURATION", help_heading = HANDLERS)]
     hold_for: Option<String>,
+    /// When progress is committed: now and then, or each event's before the next one of its key [env: BARNABAS_COMMIT] [default: interval]
+    #[arg(long, value_name = "WHEN", help_heading = HANDLERS)]
+    commit: Option<String>,
     /// How long a handler may take for an event [env: BARNABAS_HANDLER_TIMEOUT] [default: 30s]
     #[arg(long, value_name = "DURATION", help_heading = HANDLERS)]
     handler_timeout: Option<String>,
@@ -110,6 +113,7 @@ impl HandlerArgs {
         flags.put("hold-for", &self.hold_for);
         flags.put("handler-timeout", &self.handler_timeout);
         flags.put("timeout-grace", &self.timeout_grace);
+        flags.put("commit", &self.commit);
         flags.put("on-timeout", &self.on_timeout);
         flags.put("retry-after-max", &self.retry_after_max);
         flags.put("on", &self.on);

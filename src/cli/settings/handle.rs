@@ -15,12 +15,13 @@ use crate::handler::target::Target;
 use crate::handler::{command, credentials, http, process, worker};
 
 /// Settings that need a handler.
-const ONLY_WITH: [&str; 29] = [
+const ONLY_WITH: [&str; 30] = [
     "concurrency",
     "order",
     "retry",
     "backoff",
     "hold-for",
+    "commit",
     "handler-timeout",
     "timeout-grace",
     "on-timeout",
@@ -232,6 +233,9 @@ impl Settings {
             timeout: millis("handler-timeout")?,
             timeout_grace: millis("timeout-grace")?,
             retry_after_max: millis("retry-after-max")?,
+            commit_each: self.must("commit", |text| {
+                choice(text, &[("interval", false), ("each", true)])
+            })?,
             dedup,
             max_buffer: beside_ids(delivery::Settings::default().max_buffer, dedup),
             ..delivery::Settings::default()

@@ -76,9 +76,15 @@ impl Settings {
         }
         let session = self.must("session", |text| within(text, LEAST_SESSION, MOST_SESSION))?;
         let most = session / 4;
-        let commit_interval = self.must("commit-interval", |text| {
-            within(text, LEAST_INTERVAL, MOST_SESSION)
-        })?;
+        // A key's next event waits for it.
+        let waited_for = self.text("commit").as_deref() == Some("each") && !self.given("commit-interval");
+        let commit_interval = if waited_for {
+            LEAST_INTERVAL
+        } else {
+            self.must("commit-interval", |text| {
+                within(text, LEAST_INTERVAL, MOST_SESSION)
+            })?
+        };
         Ok(JoinSettings {
             topics: self.topics_of_group()?,
             from: self.must("from", |text| offsets::from(text, now_millis))?,

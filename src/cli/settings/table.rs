@@ -505,6 +505,13 @@ pub(crate) static ROWS: &[Row] = &[
         "how long an event that fails is tried at least before it is set aside",
     ),
     flag(
+        "commit",
+        "--commit",
+        &[],
+        Some("interval"),
+        "commits at an interval, or each event before the next of its key (each)",
+    ),
+    flag(
         "handler-timeout",
         "--handler-timeout",
         &[],

@@ -411,6 +411,32 @@ fn a_groups_settings_are_read_and_librdkafkas_names_taken() {
 }
 
 #[test]
+fn where_a_keys_next_event_waits_for_the_commit_that_comes_soon_unless_it_is_set() {
+    let flags = [("topic", "a"), ("group", "g"), ("exec", "worker")];
+    for (more, each, interval) in [
+        (&[][..], false, 1_000),
+        (&[("commit", "each")], true, 100),
+        (&[("commit", "each"), ("commit-interval", "700ms")], true, 700),
+        (&[("commit", "interval")], false, 1_000),
+    ] {
+        let flags = [&flags, more].concat();
+        let laid = Laid {
+            flags: &flags,
+            ..Laid::default()
+        };
+        let consume = laid.settings().unwrap().consume(0).unwrap();
+        let Reading::Group(join) = consume.reading else {
+            panic!("a group was named")
+        };
+        assert_eq!(join.commit_interval, Duration::from_millis(interval));
+        assert_eq!(
+            consume.handling.map(|handling| handling.delivery.commit_each),
+            Some(each)
+        );
+    }
+}
+
+#[test]
 fn variables_for_groups_do_not_disturb_a_consumer_without_one() {
     let variables = &[("BARNABAS_SESSION", "5s"), ("BARNABAS_FROM", "latest")];
     let consume = Laid {

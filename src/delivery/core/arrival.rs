@@ -47,8 +47,8 @@ impl<B: Clone> Core<B> {
             self.fetch(claim);
             return;
         }
-        if stream.taken_over && stream.suspect.is_none() {
-            stream.suspect = Some(batch.log_end);
+        if std::mem::take(&mut stream.taken_over) && self.rules.has(Rule::Maybe) {
+            stream.track.suspect_below(batch.log_end);
         }
         stream.track.note_epoch(stream.track.position(), batch.epoch);
         self.fuse.batch(true);

@@ -1,7 +1,7 @@
 //! A partition is given up: drained, cancelled, ended.
 
 use super::{Core, Stream};
-use crate::delivery::lanes::Stage;
+use crate::delivery::lanes::{Stage, Stall};
 use crate::delivery::rules::Rule;
 use crate::delivery::{Action, Attempt, Claim, Now};
 
@@ -83,9 +83,16 @@ impl<B: Clone> Core<B> {
             .unwrap_or_default();
         for id in ids {
             self.unschedule(id);
+            let stall = self.stall_of_head(id);
             let Some((entry, head)) = self.lanes.remove(id) else {
                 continue;
             };
+            if stall != Stall::None {
+                self.lanes.relax(&entry.lane);
+                if let Some(head) = head {
+                    self.note_stall(head);
+                }
+            }
             if let (Some(stream), Some(charge)) = (self.streams.get_mut(&claim), entry.charged) {
                 self.buffer.give(&mut stream.share, entry.size, charge);
             }

@@ -1,7 +1,7 @@
 //! A record is finished: what it leaves behind, and who may go on.
 
 use super::{Core, at, mark};
-use crate::delivery::lanes::{EntryId, LaneKey, Stage};
+use crate::delivery::lanes::{EntryId, LaneKey, Stage, Stall};
 use crate::delivery::rules::Rule;
 
 /// How a record was finished.
@@ -22,9 +22,17 @@ pub(super) enum How {
 impl<B: Clone> Core<B> {
     pub(super) fn finish(&mut self, id: EntryId, how: How) {
         self.unschedule(id);
+        let stall = self.stall_of_head(id);
         let Some((entry, head)) = self.lanes.remove(id) else {
             return;
         };
+        // The followers of a record that was given up are bad until one succeeds.
+        if stall == Stall::Held || stall == Stall::Bad && how != How::Dead {
+            self.lanes.relax(&entry.lane);
+            if let Some(head) = head {
+                self.note_stall(head);
+            }
+        }
         let Some(stream) = self.streams.get_mut(&entry.claim) else {
             return;
         };
@@ -74,6 +82,30 @@ impl<B: Clone> Core<B> {
         }
         self.feed_starved();
         self.go_on(entry.claim);
+    }
+
+    /// Whether its lane stands still, if it is the head.
+    pub(super) fn stall_of_head(&self, id: EntryId) -> Stall {
+        let Some(entry) = self.lanes.get(id).filter(|entry| entry.stall() != Stall::None) else {
+            return Stall::None;
+        };
+        match entry.lane {
+            LaneKey::Key(..) if self.lanes.head(&entry.lane) != Some(id) => Stall::None,
+            _ => entry.stall(),
+        }
+    }
+
+    /// A head waits after a failure, and what is behind it with it.
+    pub(super) fn note_stall(&mut self, head: EntryId) {
+        let Some(entry) = self.lanes.get(head).filter(|entry| entry.is_held()) else {
+            return;
+        };
+        let stall = if entry.tries.counted >= self.settings.retries.get() {
+            Stall::Bad
+        } else {
+            Stall::Held
+        };
+        self.lanes.set_stall(head, stall.max(entry.stall()));
     }
 
     /// It is neither due nor ready any more.

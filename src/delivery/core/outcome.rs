@@ -68,6 +68,9 @@ impl<B: Clone> Core<B> {
             self.schedule(id, until.max(now.mono));
             return;
         }
+        if outcome == Outcome::Aborted || over && !matches!(outcome, Outcome::Hold | Outcome::Reject) {
+            self.note_unknown(id);
+        }
         match outcome {
             Outcome::Done => {}
             Outcome::Aborted => self.todo.push_back(id),
@@ -194,6 +197,16 @@ impl<B: Clone> Core<B> {
         self.bury(now, id, Reason::Rejected);
     }
 
+    /// A handler had it and may have done it: whoever delivers it next says so. No attempt is spent.
+    fn note_unknown(&mut self, id: EntryId) {
+        let Some(entry) = self.lanes.get(id).filter(|_| self.rules.has(Rule::Maybe)) else {
+            return;
+        };
+        if let Some(stream) = self.streams.get_mut(&entry.claim) {
+            stream.track.suspect_below(entry.offset + 1);
+        }
+    }
+
     /// It waits until then, also in the report.
     fn hold(&mut self, now: Now, id: EntryId, due: u64) {
         let Some(entry) = self.lanes.get(id) else { return };
@@ -202,6 +215,7 @@ impl<B: Clone> Core<B> {
         if let Some(stream) = self.streams.get_mut(&entry.claim) {
             stream.track.hold(entry.offset, held);
         }
+        self.note_stall(id);
         self.schedule(id, due);
     }
 

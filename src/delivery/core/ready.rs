@@ -2,7 +2,7 @@
 
 use super::finish::How;
 use super::{Core, at, mark};
-use crate::delivery::lanes::{EntryId, LaneKey, Stage};
+use crate::delivery::lanes::{EntryId, LaneKey, Stage, Stall};
 use crate::delivery::limits::Kind;
 use crate::delivery::retry::{Due, Verdict};
 use crate::delivery::rules::Rule;
@@ -27,6 +27,9 @@ impl<B: Clone> Core<B> {
             if !std::mem::replace(&mut entry.timed, true) {
                 self.due.insert((entry.due, id));
             }
+            if entry.is_held() && self.lanes.is_head(id) {
+                self.note_stall(id);
+            }
             return;
         }
         if entry.skipped {
@@ -44,6 +47,9 @@ impl<B: Clone> Core<B> {
         if let (Some(event), None) = (event, dead) {
             let lower = stream.ids.range((event, i64::MIN)..(event, offset)).next();
             if lower.is_some() && self.rules.has(Rule::IdWaits) {
+                if self.stall_of_head(id) == Stall::None {
+                    self.lanes.set_stall(id, Stall::Held);
+                }
                 return;
             }
             let window = stream.window.as_ref();
@@ -60,12 +66,12 @@ impl<B: Clone> Core<B> {
             self.bury(now, id, reason);
             return;
         }
-        let most = self.settings.max_unfinished;
+        let (tight, full) = self.pressure(claim);
         let due = Due {
             open: self.breaker.is_open(),
             open_ms: self.breaker.open_ms(now.mono),
-            tight: stream.entries.len() * 4 >= most * 3,
-            full: stream.stopped,
+            tight,
+            full,
             follows: self.follows.contains(&lane),
             given_up: self.given_up.contains(&lane),
         };
@@ -73,6 +79,9 @@ impl<B: Clone> Core<B> {
             return;
         };
         let kind = if entry.tries.tries == 0 {
+            if entry.stall() == Stall::Held {
+                self.lanes.set_stall(id, Stall::None);
+            }
             Kind::Fresh
         } else {
             let verdict = entry
@@ -82,10 +91,15 @@ impl<B: Clone> Core<B> {
                 if given_up && matches!(lane, LaneKey::Key(..)) {
                     mark(&mut self.given_up, lane);
                 }
+                self.lanes.set_stall(id, Stall::Bad);
                 self.bury(now, id, Reason::Exhausted);
                 return;
             }
+            self.note_stall(id);
             Kind::Again
+        };
+        let Some(entry) = self.lanes.get_mut(id) else {
+            return;
         };
         entry.stage = Stage::Ready(kind);
         let key = entry.ready_key(kind);
@@ -97,6 +111,22 @@ impl<B: Clone> Core<B> {
             ready.insert((key, id));
         }
         self.turn(claim);
+    }
+
+    /// Whether room is short by what stands still, and whether nothing else is left that could prove anything. What is
+    /// fresh is in no one's way: it leaves by itself, and in a backlog it fills the bound all the time.
+    fn pressure(&self, claim: Claim) -> (bool, bool) {
+        let Some(stream) = self.streams.get(&claim) else {
+            return (false, false);
+        };
+        let (all, most) = (stream.entries.len(), self.settings.max_unfinished);
+        let crowded = all * 4 >= most * 3;
+        if !self.rules.has(Rule::Stalled) {
+            return (crowded, stream.stopped);
+        }
+        let stalled = self.lanes.stalled(claim);
+        let full = stream.stopped && crowded && stalled.all * 16 >= all * 15;
+        (stalled.bad * 4 >= most * 3 || full, full)
     }
 
     /// It goes to the dead letters as soon as the lease allows it; or waits for the fuse, if that has blown.
@@ -264,7 +294,7 @@ impl<B: Clone> Core<B> {
             offset: entry.offset,
             tries: tries.saturating_add(1),
             deadline,
-            redelivered: tries > 0 || stream.suspect.is_some_and(|end| entry.offset < end),
+            redelivered: tries > 0 || stream.track.is_suspect(entry.offset),
             body,
         }));
     }

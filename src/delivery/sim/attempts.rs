@@ -23,6 +23,10 @@ impl World {
             start.tries
         );
         let now = self.now;
+        let begun = &mut self.logs[log].rec_mut(offset).begun;
+        if outcome != Outcome::Hold && std::mem::replace(begun, true) && !start.redelivered {
+            self.bad(format!("P12 {log}/{offset} comes again and does not say so"));
+        }
         let this = &self.logs[log];
         let (home, key) = (this.home, this.rec(offset).key);
         if let Some(key) = key
@@ -207,6 +211,14 @@ impl World {
                 if outage_only && patient && !follows {
                     self.bad(format!(
                         "P7 {log}/{offset} goes to the dead letters for an outage"
+                    ));
+                }
+                let held = rec
+                    .first_failed
+                    .is_some_and(|first| self.now + 1_000 < first + self.c.hold_for);
+                if held && !follows && self.c.scenario == "patient" {
+                    self.bad(format!(
+                        "P11 {log}/{offset} is given up before --hold-for is over"
                     ));
                 }
                 if letter.tries < RETRIES && !follows {

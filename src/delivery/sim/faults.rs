@@ -24,6 +24,7 @@ impl World {
                 for log in self.homes[home].logs.clone() {
                     let token = self.logs[log].token;
                     self.logs[log].ended.insert(token, now);
+                    self.logs[log].abrupt = true;
                 }
                 self.after(SESSION, Event::Grant(home));
             }
@@ -84,10 +85,12 @@ impl World {
         this.reset = Some((self.now, target));
         this.progress = Progress::at(target, -1);
         this.token += 1;
+        this.abrupt = true;
         this.known.clear();
         for rec in this.recs.iter_mut().skip(usize::try_from(target).unwrap()) {
             rec.done = None;
             rec.skipped = false;
+            rec.begun = false;
         }
         say!(self, "reset of {log} to {target}");
         self.reset_in(process, log);

@@ -37,6 +37,8 @@ pub(super) struct Rec {
     pub(super) failed_in_outage: u32,
     pub(super) failed_itself: u32,
     pub(super) first_failed: Option<u64>,
+    /// A handler had it, since the last reset.
+    pub(super) begun: bool,
 }
 
 impl Rec {
@@ -58,6 +60,7 @@ impl Rec {
             failed_in_outage: 0,
             failed_itself: 0,
             first_failed: None,
+            begun: false,
         }
     }
 
@@ -75,6 +78,10 @@ pub(super) struct Log {
     /// The group's view.
     pub(super) progress: Progress,
     pub(super) token: u64,
+    /// Its last owner has died, or was reset.
+    pub(super) abrupt: bool,
+    /// Its owner has reported something since.
+    pub(super) told: bool,
     /// Attempts that the group knew of at the last grant.
     pub(super) known: BTreeMap<i64, u32>,
     /// When ownership under a token ended.

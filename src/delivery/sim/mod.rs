@@ -106,13 +106,14 @@ const fn shows(rule: Rule) -> &'static str {
         Rule::Proof | Rule::Rotate => "rotate",
         Rule::GiveUp => "silent",
         Rule::Tight | Rule::Full => "ranges",
+        Rule::Stalled => "patient",
         Rule::Grace => "timeout",
         Rule::SkipWaits => "skip",
         Rule::Expire | Rule::Pipeline => "retention",
         Rule::DrainEnds => "letters",
         Rule::Rebuild | Rule::OnlyFinished | Rule::Lower | Rule::IdWaits => "dedup",
         Rule::Acknowledged => "plain",
-        Rule::Seek => "crash",
+        Rule::Seek | Rule::Maybe => "crash",
     }
 }
 

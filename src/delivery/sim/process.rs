@@ -110,6 +110,7 @@ impl World {
         let (token, progress) = (this.token, this.progress.clone());
         say!(self, "grant of {log} to {process} under {token}: {progress:?}");
         let this = &mut self.logs[log];
+        this.told = false;
         this.known = progress
             .held
             .iter()
@@ -117,7 +118,7 @@ impl World {
             .collect();
         let first = self.homes[this.home].logs[0];
         let grant = Grant {
-            taken_over: token > 1,
+            taken_over: self.logs[log].abrupt,
             beside: (first != log).then(|| Self::partition(first)),
             retention: (self.c.retention > 0).then_some(self.c.retention),
         };

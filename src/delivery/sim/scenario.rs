@@ -84,6 +84,10 @@ pub(super) struct Config {
     pub(super) silent: bool,
     /// Bad records stay bad: the run has to end without a mended handler.
     pub(super) hopeless: bool,
+    /// `--hold-for`; no record is given up before, however long the backlog is.
+    pub(super) hold_for: u64,
+    /// So many of the first records are there from the beginning.
+    pub(super) backlog: usize,
 }
 
 pub(super) const SCENARIOS: &[&str] = &[
@@ -106,6 +110,8 @@ pub(super) const SCENARIOS: &[&str] = &[
     "hang",
     "ranges",
     "tight",
+    "patient",
+    "hot",
     "rotate",
     "silent",
     "all",
@@ -154,6 +160,8 @@ impl Config {
             quiet: false,
             silent: false,
             hopeless: false,
+            hold_for: 0,
+            backlog: 0,
         };
         let all = scenario == "all";
         let mut on = |name: &str| scenario == name || all && r.gen_ratio(4, 10);
@@ -264,6 +272,20 @@ impl Config {
                 (self.bound, self.buffer, self.concurrency, self.gap) = (16, 60, 4, 330);
                 self.within = 12_000;
             }
+            "patient" => {
+                calm(self);
+                (self.keys, self.poison_keys) = (r.gen_range(12..=16), 1);
+                (self.bound, self.buffer, self.concurrency, self.gap) = (40, 60, 4, 30);
+                (self.hold_for, self.backlog) = (20_000, 150);
+                self.crash = r.gen_range(3_000..9_000);
+                self.moves = r.gen_range(3_000..9_000);
+            }
+            "hot" => {
+                calm(self);
+                (self.keys, self.poison_keys) = (4, 1);
+                (self.bound, self.buffer, self.concurrency, self.gap) = (20, 60, 4, 330);
+                (self.within, self.hold_for) = (12_000, 1_000_000);
+            }
             "silent" => {
                 calm(self);
                 (self.keys, self.poison_keys, self.keyless) = (4, 2, 0);
@@ -288,6 +310,7 @@ impl Config {
             backoff_first: 40,
             backoff_longest: BACKOFF_MAX,
             unproven: UNPROVEN,
+            hold_for: self.hold_for,
             timeout: TIMEOUT,
             timeout_grace: GRACE,
             retry_after_max: 500,

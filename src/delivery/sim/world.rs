@@ -343,7 +343,9 @@ impl World {
         }
         self.append(log, rec);
         self.produced += 1;
-        if self.produced < self.c.records {
+        if self.produced < self.c.backlog {
+            self.after(0, Event::Produce);
+        } else if self.produced < self.c.records {
             let gap = self.random.gen_range(1..=self.c.gap);
             self.after(gap, Event::Produce);
         } else if !self.c.silent {
@@ -418,6 +420,9 @@ impl World {
         if let Some(home) = released {
             self.homes[home].owner = None;
             self.homes[home].draining = None;
+            for log in self.homes[home].logs.clone() {
+                self.logs[log].abrupt &= !self.logs[log].told;
+            }
             say!(self, "home {home} is free");
             self.after(30, Event::Grant(home));
         }
@@ -429,6 +434,7 @@ impl World {
         let before = this.progress.clone();
         this.progress.merge(progress);
         let after = this.progress.clone();
+        this.told |= after != before;
         say!(self, "report {log}: {after:?}");
         let end = self.logs[log].end();
         for offset in before.next.unwrap()..end {

@@ -32,6 +32,8 @@ pub struct GroupSettings {
     pub read_committed: bool,
     /// Whether a lost log may be founded anew, from the offsets committed to Kafka's own group.
     pub rebuild: bool,
+    /// Whether [`Event::Reported`](super::Event::Reported) is told.
+    pub tell_reports: bool,
 }
 
 /// What a group reads.
@@ -71,6 +73,7 @@ impl GroupSettings {
             grace: millis(self.grace),
             report: millis(self.report),
             rebuild: self.rebuild,
+            tell_reports: self.tell_reports,
             pattern: matches!(self.topics, Topics::Like(_)),
             unix_micros: u64::try_from(unix_millis).unwrap_or(0).saturating_mul(1_000),
             ..MemberSettings::new(&self.group, &self.host, millis(self.session))

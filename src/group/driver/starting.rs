@@ -14,6 +14,7 @@ use crate::progress::Progress;
 struct Held {
     token: Token,
     progress: Progress,
+    clean: bool,
     /// Events that follow its start.
     behind: Vec<Event>,
 }
@@ -34,7 +35,7 @@ impl Starting {
         view: &Metadata,
         partition: PartitionId,
         token: Token,
-        progress: Progress,
+        (progress, clean): (Progress, bool),
     ) -> Option<Event> {
         let leader = view.leader(&partition.0, partition.1);
         let known = progress.next.is_some() && progress.epoch >= 0;
@@ -43,12 +44,14 @@ impl Starting {
                 partition,
                 token,
                 progress,
+                clean,
             });
         }
         self.unasked.insert(partition.clone(), progress.epoch);
         let held = Held {
             token,
             progress,
+            clean,
             behind: Vec::new(),
         };
         self.held.insert(partition, held);
@@ -109,6 +112,7 @@ impl Starting {
             partition: partition.clone(),
             token: held.token,
             progress: held.progress,
+            clean: held.clean,
         };
         Ok(std::iter::once(start).chain(held.behind).collect())
     }
@@ -150,7 +154,7 @@ mod tests {
     /// Held, as the topic has had another leader since.
     fn held() -> Starting {
         let mut starting = Starting::default();
-        let none = starting.start(&view(6), id(), token(), Progress::at(100, 5));
+        let none = starting.start(&view(6), id(), token(), (Progress::at(100, 5), true));
         assert!(none.is_none());
         assert_eq!(starting.take_unasked(), BTreeMap::from([(id(), 5)]));
         starting
@@ -164,7 +168,7 @@ mod tests {
     fn under_the_same_leader_it_starts_at_once() {
         for (leader_epoch, progress) in [(5, Progress::at(100, 5)), (6, Progress::at(100, -1))] {
             let mut starting = Starting::default();
-            let started = starting.start(&view(leader_epoch), id(), token(), progress);
+            let started = starting.start(&view(leader_epoch), id(), token(), (progress, true));
             assert!(matches!(started, Some(Event::Start { .. })));
         }
     }

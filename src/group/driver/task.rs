@@ -242,11 +242,21 @@ impl Task {
                 partition,
                 token,
                 progress,
+                clean,
             } => {
                 let view = self.cluster.view();
-                let started = self.starting.start(&view, partition, token, progress);
+                let started = self.starting.start(&view, partition, token, (progress, clean));
                 self.ready.extend(started);
             }
+            Action::Reported {
+                partition,
+                token,
+                progress,
+            } => self.ready.push_back(Event::Reported {
+                partition,
+                token,
+                progress,
+            }),
             Action::Pause { partition, token } => {
                 let event = Event::Pause {
                     partition: partition.clone(),

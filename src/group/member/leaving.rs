@@ -90,7 +90,7 @@ impl Member {
         }
     }
 
-    fn has_position(&self, partition: &PartitionId) -> bool {
+    pub(super) fn has_position(&self, partition: &PartitionId) -> bool {
         let state = self.state.partitions.get(partition);
         state.is_some_and(|state| state.progress.next.is_some())
     }

@@ -125,6 +125,8 @@ impl Member {
     fn take_snapshot(&mut self, state: State, at: Position) {
         let Some(mark) = state.mark else { return };
         self.state = state;
+        self.orderly.clear();
+        self.unsure.extend(self.state.partitions.keys().cloned());
         self.reader.following = true;
         self.reader.collector = Collector::new(self.rules);
         self.snapshots.took(mark, at, self.now.mono);
@@ -159,6 +161,11 @@ impl Member {
             && applied.held
         {
             self.vote_read(&report.member, mark, hash);
+        }
+        if let Record::Report(report) = record
+            && applied.held
+        {
+            self.reported(report);
         }
         if let Record::Grow {
             topic,
@@ -200,25 +207,48 @@ impl Member {
     /// Notes what changed; gives the partitions that may concern this member's work.
     fn react(&mut self, applied: &Applied) -> BTreeSet<PartitionId> {
         let mut touched = BTreeSet::new();
+        let mut expired = false;
         for change in &applied.changes {
             match change {
                 Change::Joined(member) | Change::Beat(member) => self.heard(member),
-                Change::Left(member) | Change::Expired { member, .. } => self.watch.gone(member),
+                Change::Left(member) => self.watch.gone(member),
+                Change::Expired { member, .. } => {
+                    self.watch.gone(member);
+                    expired = true;
+                }
                 Change::Subscribed(member) => {
                     if *member == self.id || self.leaving.is_some() {
                         touched.extend(self.runs.keys().cloned());
                     }
                 }
-                Change::Granted { partition, token, .. }
-                | Change::Reset { partition, token, .. }
-                | Change::Renewed { partition, token, .. } => {
+                Change::Granted {
+                    partition,
+                    token,
+                    member,
+                } => {
+                    self.greatest_token = self.greatest_token.max(*token);
+                    self.note_grant(partition, *token, member);
+                    self.touch(partition, &mut touched);
+                }
+                Change::Reset { partition, token, .. } | Change::Renewed { partition, token, .. } => {
+                    self.unsure.insert(partition.clone());
                     self.greatest_token = self.greatest_token.max(*token);
                     self.touch(partition, &mut touched);
                 }
+                Change::Released { partition, .. } | Change::Freed { partition, .. } => {
+                    // One that left had ended its work before.
+                    if expired {
+                        self.unsure.insert(partition.clone());
+                    } else if !self.unsure.contains(partition) {
+                        self.orderly.insert(partition.clone());
+                    }
+                    self.touch(partition, &mut touched);
+                }
+                Change::Progress(partition) => {
+                    self.unsure.remove(partition);
+                    self.touch(partition, &mut touched);
+                }
                 Change::Target { partition, .. }
-                | Change::Released { partition, .. }
-                | Change::Freed { partition, .. }
-                | Change::Progress(partition)
                 | Change::Paused(Some(partition))
                 | Change::Resumed(Some(partition)) => self.touch(partition, &mut touched),
                 Change::Paused(None) | Change::Resumed(None) => touched.extend(self.runs.keys().cloned()),
@@ -230,6 +260,14 @@ impl Member {
             }
         }
         touched
+    }
+
+    /// Nobody has begun anything of a partition without a position.
+    fn note_grant(&mut self, partition: &PartitionId, token: Token, member: &MemberId) {
+        let fresh = !self.has_position(partition);
+        if (self.orderly.remove(partition) || fresh) && *member == self.id {
+            self.clean.insert(partition.clone(), token);
+        }
     }
 
     fn touch(&self, partition: &PartitionId, touched: &mut BTreeSet<PartitionId>) {
@@ -322,6 +360,9 @@ impl Member {
             self.warn(format!("it reads the group's log anew: {why}"));
         }
         self.state = State::default();
+        self.orderly.clear();
+        self.unsure.clear();
+        self.clean.clear();
         self.reader = Reader::new(self.rules);
         self.reader.begin(restart_at);
         self.reader.start = restart_at;

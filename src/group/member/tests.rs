@@ -5,6 +5,7 @@ mod handing_over;
 mod joining;
 mod leasing;
 mod snapshots;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -220,6 +221,7 @@ impl World {
                 partition,
                 token,
                 progress,
+                ..
             } => {
                 let before = seat.started.insert(partition.clone(), (token, progress));
                 assert_eq!(before, None, "it started {partition:?} twice");

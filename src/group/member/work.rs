@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::{Action, Member};
-use crate::group::record::{Entry, PartitionId, Token};
+use crate::group::record::{Entry, PartitionId, Report, Token};
 use crate::group::rules::Rule;
 use crate::group::state::MAX_DONE_OF_ALL;
 use crate::progress::Progress;
@@ -13,6 +13,8 @@ use crate::progress::Progress;
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) token: Token,
+    /// See [`Action::Start`].
+    clean: bool,
     pub(super) stage: Stage,
     /// What the outside said last of its progress: all of it.
     told: Option<Progress>,
@@ -42,9 +44,10 @@ pub(super) enum Stage {
 }
 
 impl Run {
-    fn new(token: Token) -> Self {
+    fn new(token: Token, clean: bool) -> Self {
         Self {
             token,
+            clean,
             stage: Stage::Waits,
             told: None,
             dirty: false,
@@ -52,8 +55,13 @@ impl Run {
         }
     }
 
-    pub(super) fn told(&mut self, progress: Progress) {
-        if self.stage != Stage::Released && self.told.as_ref() != Some(&progress) {
+    /// `known`: the group has just that. Somebody who has done nothing says nothing.
+    pub(super) fn told(&mut self, progress: Progress, known: bool) {
+        let news = match &self.told {
+            Some(told) => *told != progress,
+            None => !known,
+        };
+        if self.stage != Stage::Released && news {
             self.told = Some(progress);
             self.dirty = true;
         }
@@ -147,10 +155,11 @@ impl Member {
         let Some(token) = mine else { return };
         let must_stop = self.must_stop(partition);
         let never_starts = must_stop || self.leaving.is_some();
+        let clean = &mut self.clean;
         let run = self
             .runs
             .entry(partition.clone())
-            .or_insert_with(|| Run::new(token));
+            .or_insert_with(|| Run::new(token, clean.remove(partition) == Some(token)));
         if released_before && !self.rules.has(Rule::RepeatRelease) {
             run.stage = Stage::Released;
         }
@@ -212,15 +221,37 @@ impl Member {
             return;
         }
         let mut progress = state.progress.clone();
-        if let Some(told) = self.runs.get(partition).and_then(|run| run.told.as_ref()) {
+        let run = self.runs.get(partition);
+        if let Some(told) = run.and_then(|run| run.told.as_ref()) {
             progress.merge(told);
         }
+        let clean = run.is_some_and(|run| run.clean);
         self.set_stage(partition, Stage::Started { paused: false });
         self.actions.push(Action::Start {
             partition: partition.clone(),
             token,
             progress,
+            clean,
         });
+    }
+
+    /// A report of this member was read back.
+    pub(super) fn reported(&mut self, report: &Report) {
+        if !self.settings.tell_reports || report.member != self.id {
+            return;
+        }
+        for entry in &report.entries {
+            let run = self.runs.get(&entry.partition);
+            let ours = run.is_some_and(|run| run.token == entry.token && run.has_handlers());
+            let Some(state) = self.state.partitions.get(&entry.partition).filter(|_| ours) else {
+                continue;
+            };
+            self.actions.push(Action::Reported {
+                partition: entry.partition.clone(),
+                token: entry.token,
+                progress: state.progress.clone(),
+            });
+        }
     }
 
     /// What was started is drained or paused, if it has to be.
@@ -270,7 +301,7 @@ impl Member {
             && run.stage == Stage::Finding
         {
             run.stage = Stage::Placed;
-            run.told(progress);
+            run.told(progress, false);
         }
     }
 

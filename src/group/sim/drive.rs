@@ -135,6 +135,7 @@ impl World {
                 partition,
                 token,
                 progress,
+                ..
             } => return self.start_partition(slot, partition, token, progress),
             Action::Pause { partition, token } => self.pause_partition(slot, &partition, token, true),
             Action::Unpause { partition, token } => self.pause_partition(slot, &partition, token, false),
@@ -167,6 +168,7 @@ impl World {
             Action::Fatal(why) => return Err(Violation(format!("L3 slot {slot} gives up: {why}"))),
             Action::Warn(text) => tell!(self, "slot {slot} warns: {text}"),
             Action::Ready => self.processes[slot].ready = true,
+            Action::Reported { .. } => {}
             Action::Skip {
                 partition,
                 token,

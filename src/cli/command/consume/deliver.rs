@@ -72,7 +72,9 @@ pub(super) async fn run(
             .context("the topics of dead letters are not ready")?;
         letters.warnings().for_each(|warning| output.warn(warning));
         handler.ready().await;
-        let member = driver::start(cluster.clone(), group::settings(join, limits)).await?;
+        let mut settings = group::settings(join, limits);
+        settings.tell_reports = handling.delivery.commit_each;
+        let member = driver::start(cluster.clone(), settings).await?;
         anyhow::Ok((letters, member))
     };
     let (letters, member) = tokio::select! {

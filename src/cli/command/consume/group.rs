@@ -98,5 +98,6 @@ pub(super) fn settings(join: JoinSettings, limits: Limits) -> GroupSettings {
         drain: limits.drain,
         read_committed: limits.read_committed,
         rebuild: join.rebuild,
+        tell_reports: false,
     }
 }

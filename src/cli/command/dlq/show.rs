@@ -10,7 +10,8 @@ use super::view::{self, Line, bytes, finished, group_state, line, shown};
 use super::{by_time, find_one, named, read};
 use crate::broker::Cluster;
 use crate::cli::Exit;
-use crate::cli::output::{Output, Table, rfc3339};
+use crate::cli::output::{Output, Table, plural, rfc3339};
+use crate::dead_letter::headers::ours;
 use crate::dead_letter::ledger::Standing;
 use crate::dead_letter::read::{Detail, Stored, records};
 use crate::group::state::State;
@@ -146,6 +147,11 @@ fn print(
             Some(format!("{size} bytes, too large to be kept, SHA-256 {hash}")),
         );
     }
+    let batch = told.content.as_deref() == Some(ours::BATCH);
+    if batch {
+        let what = "a record batch as it is in the log, which cannot be decoded: no replay can give it back";
+        row("content", Some(what.to_owned()));
+    }
     output.line(&table.render(false))?;
     let mut headers = Table::new([]);
     for (name, value) in record.headers() {
@@ -158,5 +164,11 @@ fn print(
     let nullable =
         |bytes: Option<&[u8]>| bytes.map_or_else(|| "(null)".to_owned(), |bytes| shown(bytes, MAX_VALUE));
     output.line(&format!("key\n  {}", nullable(record.key.as_deref())))?;
-    output.line(&format!("value\n  {}", nullable(record.value.as_deref())))
+    match &record.value {
+        Some(value) if batch => output.line(&format!(
+            "value\n  ({}, --json prints them in base64)",
+            plural(u64::try_from(value.len()).unwrap_or(u64::MAX), "byte")
+        )),
+        value => output.line(&format!("value\n  {}", nullable(value.as_deref()))),
+    }
 }

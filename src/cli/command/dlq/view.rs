@@ -44,6 +44,8 @@ pub(super) struct Line<'a> {
     first_failed: Option<String>,
     last_failed: Option<String>,
     size: usize,
+    /// What the value is, if it is not the record's own.
+    content: Option<&'a str>,
     value_sha256: Option<&'a str>,
     /// Whether the group is over with the record; null where that is not known.
     finished: Option<bool>,
@@ -61,6 +63,8 @@ struct Source<'a> {
     topic: Option<&'a str>,
     partition: Option<i32>,
     offset: Option<i64>,
+    /// Of a batch that cannot be decoded.
+    last_offset: Option<i64>,
     time: Option<String>,
 }
 
@@ -84,6 +88,7 @@ pub(super) fn line<'a>(dlq: &'a str, letter: &Standing<'a, Detail>, state: Optio
             topic: told.topic.as_deref(),
             partition: told.partition,
             offset: told.offset,
+            last_offset: told.last_offset,
             time: time(told.timestamp),
         },
         key: bytes(detail.key.as_deref()),
@@ -96,6 +101,7 @@ pub(super) fn line<'a>(dlq: &'a str, letter: &Standing<'a, Detail>, state: Optio
         first_failed: time(told.first_failed),
         last_failed: time(told.last_failed),
         size: detail.size,
+        content: told.content.as_deref(),
         value_sha256: told.value_sha256.as_deref(),
         finished: state.and_then(|state| finished(state, told)),
     }

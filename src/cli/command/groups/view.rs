@@ -87,7 +87,7 @@ pub(super) fn partitions(state: &State, bounds: &BTreeMap<PartitionId, (i64, i64
             token: now.token.map(Token::number),
             next: now.progress.next,
             gaps: now.progress.gaps(),
-            held: now.progress.held.len(),
+            held: now.progress.held.values().filter(|held| held.tries > 0).count(),
             start: bounds.map(|(start, _)| *start),
             end,
             lag: now

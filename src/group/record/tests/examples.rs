@@ -86,8 +86,9 @@ pub(super) fn all() -> Vec<(&'static str, Record)> {
             "A member's sign of life. `n` is its number; a repeat is void. For each partition that changed: `next` is \
              the first offset that is not finished; `done` the ranges finished above it (base64 of varint run \
              lengths: so many not finished, so many finished, …); `held` the records that wait for another try \
-             (offset, tries, tries that count, first failure and next try in milliseconds since 1970); `epoch` the \
-             topic's leader epoch; `gap` the offsets that retention deleted before they were processed. `released` \
+             (offset, tries, tries that count, first failure and next try in milliseconds since 1970; without tries \
+             it marks the last of those that may have been delivered, by an owner that died or by a handler that was cut \
+             off, together with all before it that are not finished); `epoch` the topic's leader epoch; `gap` the offsets that retention deleted before they were processed. `released` \
              partitions are given up. `mark` is the member's hash of the state at the last mark.",
             Record::Report(a_report()),
         ),

@@ -1,0 +1,86 @@
+//! A record that fails and `--hold-for`, in a backlog.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+use super::{BROKEN, Bench, slots};
+use crate::delivery::{Action, Letter, Outcome, Settings};
+
+const DAY: u64 = 86_400_000;
+
+fn held_for_a_day() -> Settings {
+    Settings {
+        hold_for: DAY,
+        retries: NonZeroU32::new(2).unwrap(),
+        ..slots(16)
+    }
+}
+
+/// Works through `backlog` records of which every `nth` is of the failing key, for as long as anything new starts.
+/// What was done, and what was given up.
+fn work(bench: &mut Bench, backlog: i64, nth: i64) -> (BTreeSet<i64>, Vec<Letter<i64>>) {
+    let (mut done, mut letters) = (BTreeSet::new(), Vec::new());
+    let mut idle = 0;
+    while idle < 200 {
+        while let Some(from) = bench.core.wants(bench.claim).filter(|from| *from < backlog) {
+            let to = backlog.min(from + 500);
+            let keys: Vec<Option<u64>> = (from..to)
+                .map(|at| Some(if at % nth == 0 { 0 } else { at.unsigned_abs() }))
+                .collect();
+            bench.fetch(from, &keys);
+            if bench.core.wants(bench.claim) == Some(from) {
+                break;
+            }
+        }
+        let before = done.len() + letters.len();
+        for offset in bench.started() {
+            if offset % nth == 0 {
+                bench.end(offset, BROKEN);
+            } else {
+                bench.end(offset, Outcome::Done);
+                done.insert(offset);
+            }
+        }
+        for letter in std::mem::take(&mut bench.letters) {
+            bench.core.letter(bench.now, letter.attempt, true);
+            letters.push(letter);
+        }
+        for action in std::mem::take(&mut bench.other) {
+            if let Action::Reload { claim, offset } = action {
+                let body = crate::delivery::Reloaded::Body(offset, 1_000);
+                bench.core.reloaded(claim, offset, body);
+            }
+        }
+        idle = if done.len() + letters.len() > before {
+            0
+        } else {
+            idle + 1
+        };
+        // A long time for the retries, and none for what is new.
+        bench.wait(if idle > 0 { 1_000 } else { 5 });
+    }
+    (done, letters)
+}
+
+#[test]
+fn a_backlog_of_others_does_not_shorten_the_time_for_which_a_record_is_held() {
+    let mut bench = Bench::new(held_for_a_day());
+    let (done, letters) = work(&mut bench, 30_000, 1_000);
+    assert_eq!(done.len(), 30_000 - 30);
+    assert!(letters.is_empty(), "{letters:?}");
+    assert_eq!(bench.core.unfinished(), 30);
+    let tries = bench.core.waiting(bench.now).map(|waits| waits.counted).max();
+    assert!(tries >= Some(2), "it is proven: {tries:?}");
+}
+
+#[test]
+fn a_failing_key_with_a_third_of_the_records_gives_way_when_three_quarters_of_the_bound_wait_for_it() {
+    let mut bench = Bench::new(held_for_a_day());
+    let (done, letters) = work(&mut bench, 30_000, 3);
+    assert_eq!(done.len(), 20_000, "the others are done");
+    let kept = bench.core.unfinished();
+    assert!((3_072..=4_096).contains(&kept), "{kept} of the key wait");
+    let offsets: Vec<i64> = letters.iter().map(|letter| letter.offsets.start).collect();
+    let first: Vec<i64> = (0..30_000).step_by(3).take(offsets.len()).collect();
+    assert_eq!(offsets, first, "in order, and no more than needed");
+}
