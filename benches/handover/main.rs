@@ -84,6 +84,17 @@ fn main() -> Result<(), String> {
     }) else {
         return Ok(());
     };
+    // As a broker has it that was set up by Kafka's own script; ours says nothing of features.
+    let feature = ["upgrade", "--feature", "group.version=1"];
+    let bootstrap = kafka.bootstrap();
+    let server = ["--bootstrap-server", bootstrap.as_str()];
+    kafka
+        .java(
+            "org.apache.kafka.tools.FeatureCommand",
+            &[server.as_slice(), &feature].concat(),
+            b"",
+        )
+        .success();
     println!(
         "{:<20} {:<7} {:>12} {:>12} {:>14} {:>12} {:>12}",
         "client", "cause", "moved: ms", "at most", "others: ms", "at most", "twice/round"

@@ -151,14 +151,8 @@ mod tests {
             (b"a", Some(b"")),
             (b"long name", Some(&[0; 300])),
         ];
-        let pairs: [(Option<&[u8]>, Option<&[u8]>); 5] = [
-            (Some(b"key"), Some(b"value")),
-            (None, Some(b"value")),
-            (Some(b"key"), None),
-            (Some(b""), Some(b"")),
-            (None, None),
-        ];
-        for (key, value) in pairs {
+        let texts = [None, Some("one"), Some("")].map(|text| text.map(str::as_bytes));
+        for (key, value) in texts.into_iter().flat_map(|key| texts.map(|value| (key, value))) {
             for headers in [&headers[..], &[]] {
                 let record = NewRecord {
                     key,

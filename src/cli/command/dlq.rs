@@ -104,9 +104,11 @@ async fn find_one(cluster: &Cluster, name: &str) -> anyhow::Result<String> {
     }
 }
 
-/// A topic by its name, or those with a group's dead letters.
+/// Those with a group's dead letters, or a topic by its name. A group is often called as the topic that it reads, whose
+/// events are no dead letters.
 fn meant<'a>(topics: &BTreeSet<&'a str>, name: &str) -> anyhow::Result<Vec<&'a str>> {
-    if let Some(topic) = topics.get(name) {
+    let itself = topics.get(name).copied();
+    if let Some(topic) = itself.filter(|topic| split_dead(topic).is_some()) {
         return Ok(vec![topic]);
     }
     let dead = || {
@@ -119,6 +121,9 @@ fn meant<'a>(topics: &BTreeSet<&'a str>, name: &str) -> anyhow::Result<Vec<&'a s
         .collect();
     if !of_group.is_empty() {
         return Ok(of_group);
+    }
+    if let Some(topic) = itself {
+        return Ok(vec![topic]);
     }
     let none =
         format!("{name}: there is neither a topic of this name nor one with dead letters of such a group");
@@ -191,6 +196,12 @@ mod tests {
         ]);
         assert_eq!(meant(&topics, "orders-dlt").unwrap(), ["orders-dlt"]);
         assert_eq!(meant(&topics, "mail").unwrap(), ["orders.dlq.mail"]);
+        let namesakes = BTreeSet::from(["orders", "orders.dlq.orders"]);
+        assert_eq!(meant(&namesakes, "orders").unwrap(), ["orders.dlq.orders"]);
+        assert_eq!(
+            meant(&namesakes, "orders.dlq.orders").unwrap(),
+            ["orders.dlq.orders"]
+        );
         assert_eq!(
             meant(&topics, "billing").unwrap(),
             ["invoices.dlq.billing", "orders.dlq.billing"]
