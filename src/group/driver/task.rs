@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use super::notes::Notes;
 use super::positions::{Position, Wants};
 use super::starting::Starting;
 use super::topics::Watched;
@@ -34,6 +35,7 @@ enum Done {
     Appended(AppendId, Result<i64, Error>),
     /// A reset of this driver's own; it is read back or written again.
     Reset(Result<i64, Error>),
+    Noted(Result<i64, Error>),
     Found(Vec<(Wants, Position)>),
     Looked(Result<View, Error>),
     Truncated(Result<(), LogError>),
@@ -69,6 +71,7 @@ pub(super) struct Task {
     wanted: Vec<(Wants, u64)>,
     starting: Starting,
     cuts: BTreeMap<PartitionId, Cut>,
+    notes: Notes,
     /// When the log may be cut again (monotonic milliseconds): later, without the right to do it.
     truncate_from: u64,
     /// Events on their way out.
@@ -111,6 +114,7 @@ impl Task {
             wanted: Vec::new(),
             starting: Starting::default(),
             cuts: BTreeMap::new(),
+            notes: Notes::default(),
             truncate_from: 0,
             ready: VecDeque::new(),
             left: false,
@@ -172,7 +176,7 @@ impl Task {
 
     fn next_wake(&self) -> Instant {
         let now = now();
-        let own = [self.next_look, self.mirror.next_wake()];
+        let own = [self.next_look, self.mirror.next_wake(), self.notes.next_wake()];
         let wanted = self.wanted.iter().map(|(_, at)| *at);
         let cuts = self.cuts.values().map(|cut| cut.at);
         let others = own.into_iter().flatten().chain(wanted).chain(cuts).min();
@@ -212,6 +216,7 @@ impl Task {
         self.reset(mono);
         self.look(mono);
         self.commit(mono);
+        self.write_note(mono);
     }
 
     /// True if the member was told something.
@@ -253,6 +258,7 @@ impl Task {
                 };
                 self.ready.extend(self.starting.follow(&partition, token, event));
             }
+            Action::Resumed => self.ready.push_back(Event::Resumed),
             Action::Skip {
                 partition,
                 token,
@@ -345,6 +351,7 @@ impl Task {
                         .read(now, record.at, record.timestamp, &record.payload);
                 }
                 self.member.log_at(now, start, end);
+                self.notes.log_begins(start);
                 // A two-thousandth of a second per member.
                 let members = u64::try_from(self.member.state().members.len()).unwrap_or(u64::MAX);
                 pace.set(Tail::PACE.max(Duration::from_millis(members / 2)));
@@ -360,6 +367,7 @@ impl Task {
             Told::Progress(partition, token, progress) => self.member.progress(&partition, token, progress),
             Told::Gap(partition, token, lost) => self.member.gap(&partition, token, lost),
             Told::Ended(partition, token) => self.member.ended(&partition, token),
+            Told::Note(note) => self.notes.told(note),
             Told::CutBack(partition, token, to) => {
                 let mono = clock::mono_millis();
                 let at = mono + RESET_DELAY;
