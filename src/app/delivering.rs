@@ -9,6 +9,7 @@ mod body;
 mod fetching;
 mod letters;
 mod looking;
+mod noting;
 mod running;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ use self::body::Body;
 use self::fetching::Source;
 pub use self::letters::Letters;
 use self::looking::Ids;
+pub(crate) use self::looking::{Found, look_up};
+use self::noting::Noting;
 use super::{Ending, Notice};
 use crate::broker::cluster::Cluster;
 use crate::broker::error::Error;
@@ -91,6 +94,8 @@ struct Owned {
     source: Source,
     /// It is to be given back.
     ending: bool,
+    /// Dead letters that could not be written, and why.
+    unwritten: BTreeMap<i64, String>,
 }
 
 /// A member at work.
@@ -118,6 +123,7 @@ pub struct Deliverer {
     ended: BTreeMap<PartitionId, (Token, Progress)>,
     /// When finished work is told to the driver; `None` if there is none.
     tell_at: Option<Instant>,
+    noting: Noting,
     notices: Vec<Notice>,
     ready: bool,
     /// Until when leaving may take.
@@ -158,6 +164,7 @@ impl Deliverer {
             last: None,
             ended: BTreeMap::new(),
             tell_at: None,
+            noting: Noting::default(),
             notices: Vec::new(),
             ready: false,
             leaving: None,
@@ -199,6 +206,7 @@ impl Deliverer {
                 Some(done) = self.writing.next(), if !self.writing.is_empty() => self.written(done),
                 Some(looked) = self.looking.next(), if !self.looking.is_empty() => self.looked(looked),
                 () = clock::sleep_until(self.tell_at) => self.report().await,
+                () = clock::sleep_until(self.noting.at()) => self.note().await,
                 () = clock::sleep_until(wake) => {}
                 () = clock::sleep_until(self.leaving) => {
                     let held = self.owned.len();
@@ -237,6 +245,7 @@ impl Deliverer {
             if actions.is_empty() {
                 return;
             }
+            self.noting.look();
             for action in actions {
                 self.act(action).await;
             }
@@ -295,6 +304,7 @@ impl Deliverer {
                         token,
                         source: Source::default(),
                         ending: false,
+                        unwritten: BTreeMap::new(),
                     },
                 );
             }
@@ -303,8 +313,11 @@ impl Deliverer {
             }
             Event::Unpause { partition, token } => {
                 self.with(&partition, token, |core, claim| core.pause(claim, false));
-                // Which is also how an operator says that rejections are meant.
+            }
+            Event::Resumed => {
+                // Which is how an operator says that rejections are meant.
                 self.core.resume();
+                self.noting.look();
             }
             Event::Skip {
                 partition,
@@ -431,6 +444,7 @@ impl Deliverer {
     /// There is finished work that the driver does not know of.
     fn note_work(&mut self) {
         self.tell_at.get_or_insert_with(|| clock::now() + TELL);
+        self.noting.look();
     }
 
     async fn report(&mut self) {

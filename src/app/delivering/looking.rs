@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::body::Body;
 use crate::broker::cluster::{Cluster, Lane, Node};
 use crate::broker::error::{Error, Retry};
@@ -49,6 +51,33 @@ pub(super) async fn reload(
         }
         None if part.log_start > offset => Reloaded::BelowStart,
         None => Reloaded::Compacted,
+    })
+}
+
+/// A record that somebody asks for, or why it is not there.
+pub(crate) enum Found {
+    /// It is: its key, and its timestamp in milliseconds since the epoch.
+    Record(Option<Bytes>, i64),
+    /// Compaction has removed it, or it was never one for readers.
+    Compacted,
+    /// The log begins behind it.
+    Deleted,
+}
+
+/// Looks up the key and the time of one record.
+///
+/// # Errors
+/// As [`reload`].
+pub(crate) async fn look_up(
+    cluster: &Cluster,
+    id: &PartitionId,
+    offset: i64,
+    read_committed: bool,
+) -> Result<Found, Error> {
+    Ok(match reload(cluster, id, offset, read_committed).await? {
+        Reloaded::Body(body, _) => Found::Record(body.key.clone(), body.timestamp),
+        Reloaded::Compacted => Found::Compacted,
+        Reloaded::BelowStart => Found::Deleted,
     })
 }
 
