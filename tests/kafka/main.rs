@@ -26,6 +26,7 @@ mod group_faults;
 mod groupdriver;
 mod grouplog;
 mod groups;
+mod groups_why;
 mod interop;
 mod interrupt;
 mod json;
