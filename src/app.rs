@@ -20,6 +20,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use delivering::{Deliverer, Delivering, IdFrom, Letters};
+pub(crate) use delivering::{Found, look_up};
 pub use joined::{Ending, Joined, Limits};
 pub use permit::Permit;
 

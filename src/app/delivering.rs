@@ -10,6 +10,7 @@ mod fetching;
 mod ids;
 mod letters;
 mod looking;
+mod noting;
 mod running;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ use self::fetching::Source;
 pub use self::ids::IdFrom;
 pub use self::letters::Letters;
 use self::looking::{Back, Ids};
+pub(crate) use self::looking::{Found, look_up};
+use self::noting::Noting;
 use super::{Ending, Notice};
 use crate::broker::cluster::Cluster;
 use crate::broker::error::Error;
@@ -94,6 +97,8 @@ struct Owned {
     source: Source,
     /// It is to be given back.
     ending: bool,
+    /// Dead letters that could not be written, and why.
+    unwritten: BTreeMap<i64, String>,
 }
 
 /// A member at work.
@@ -121,6 +126,7 @@ pub struct Deliverer {
     ended: BTreeMap<PartitionId, (Token, Progress)>,
     /// When finished work is told to the driver; `None` if there is none.
     tell_at: Option<Instant>,
+    noting: Noting,
     notices: Vec<Notice>,
     ready: bool,
     /// Until when leaving may take.
@@ -161,6 +167,7 @@ impl Deliverer {
             last: None,
             ended: BTreeMap::new(),
             tell_at: None,
+            noting: Noting::default(),
             notices: Vec::new(),
             ready: false,
             leaving: None,
@@ -202,6 +209,7 @@ impl Deliverer {
                 Some(done) = self.writing.next(), if !self.writing.is_empty() => self.written(done),
                 Some(looked) = self.looking.next(), if !self.looking.is_empty() => self.looked(looked),
                 () = clock::sleep_until(self.tell_at) => self.report().await,
+                () = clock::sleep_until(self.noting.at()) => self.note().await,
                 () = clock::sleep_until(wake) => {}
                 () = clock::sleep_until(self.leaving) => {
                     let held = self.owned.len();
@@ -240,6 +248,7 @@ impl Deliverer {
             if actions.is_empty() {
                 return;
             }
+            self.noting.look();
             for action in actions {
                 self.act(action).await;
             }
@@ -297,6 +306,7 @@ impl Deliverer {
                         token,
                         source: Source::default(),
                         ending: false,
+                        unwritten: BTreeMap::new(),
                     },
                 );
             }
@@ -310,8 +320,11 @@ impl Deliverer {
             }
             Event::Unpause { partition, token } => {
                 self.with(&partition, token, |core, claim| core.pause(claim, false));
-                // Which is also how an operator says that rejections are meant.
+            }
+            Event::Resumed => {
+                // Which is how an operator says that rejections are meant.
                 self.core.resume();
+                self.noting.look();
             }
             Event::Skip {
                 partition,
@@ -438,6 +451,7 @@ impl Deliverer {
     /// There is finished work that the driver does not know of.
     fn note_work(&mut self) {
         self.tell_at.get_or_insert_with(|| clock::now() + TELL);
+        self.noting.look();
     }
 
     async fn report(&mut self) {

@@ -185,6 +185,8 @@ impl Joined {
             } => self.start(partition, token, progress).await,
             Event::Pause { partition, token } => self.pause(&partition, token, true).await,
             Event::Unpause { partition, token } => self.pause(&partition, token, false).await,
+            // There is no fuse here.
+            Event::Resumed => {}
             Event::Skip {
                 partition,
                 token,

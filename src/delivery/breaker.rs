@@ -65,6 +65,12 @@ impl Breaker {
         self.open.is_some()
     }
 
+    /// Since when it is open: milliseconds of the monotonic clock.
+    #[must_use]
+    pub fn opened_at(&self) -> Option<u64> {
+        self.open.map(|open| open.since)
+    }
+
     /// Milliseconds for which it has been open so far.
     #[must_use]
     pub fn open_ms(&self, now: u64) -> u64 {

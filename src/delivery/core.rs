@@ -10,6 +10,7 @@ mod expiry;
 mod finish;
 mod outcome;
 mod ready;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use arrival::Batch;
+pub use telling::Outage;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -79,6 +81,8 @@ pub struct Core<B> {
     letters: VecDeque<EntryId>,
     successes: Successes,
     breaker: Breaker,
+    /// What the attempt ended with that opened it.
+    opened_by: Option<Arc<str>>,
     fuse: Fuse,
     slots: Slots,
     rate: Rate,
@@ -178,6 +182,7 @@ impl<B: Clone> Core<B> {
             letters: VecDeque::new(),
             successes: Successes::default(),
             breaker: Breaker::default(),
+            opened_by: None,
             fuse: Fuse::default(),
             slots: Slots::new(settings.concurrency),
             rate: Rate::default(),

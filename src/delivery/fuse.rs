@@ -29,6 +29,17 @@ impl Fuse {
         self.blown
     }
 
+    /// What blew it, for people.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        // Nothing is counted any more once it has blown.
+        let (rejected, of) = (self.rejected, self.window.len());
+        self.blown.then(|| match of >= LEAST && rejected * 2 > of {
+            true => format!("{rejected} of the last {of} events were refused"),
+            false => "batches in a row could not be decoded".to_owned(),
+        })
+    }
+
     /// A record is finished, or would be rejected now. Whether the fuse blows by it.
     pub fn push(&mut self, lane: LaneKey, rejected: bool) -> bool {
         if self.blown {
@@ -79,8 +90,12 @@ mod tests {
         let mut fuse = Fuse::default();
         let blown = (0..100).position(|key| fuse.push(lane(key), true));
         assert_eq!(blown, Some(19));
+        assert_eq!(
+            fuse.why().as_deref(),
+            Some("20 of the last 20 events were refused")
+        );
         fuse.resume();
-        assert!(!fuse.is_blown());
+        assert!(!fuse.is_blown() && fuse.why().is_none());
     }
 
     #[test]
@@ -88,6 +103,7 @@ mod tests {
         let mut fuse = Fuse::default();
         assert!(!fuse.batch(false) && !fuse.batch(true) && !fuse.batch(false));
         assert!(fuse.batch(false));
+        assert!(fuse.why().is_some_and(|why| why.contains("decoded")));
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! One task owns the member. [`Group`] is the handle of whoever does the work: what it has to do comes as [`Event`]s, what
 //! it has done goes back through the handle.
 
+mod notes;
 mod positions;
 mod settings;
 mod starting;
@@ -19,7 +20,7 @@ pub use settings::{GroupSettings, StartFrom, Topics, this_host};
 
 use super::log::{Log, LogError};
 use super::mirror::Marker;
-use super::record::{PartitionId, Token};
+use super::record::{Note, PartitionId, Token};
 use crate::broker::Error;
 use crate::broker::cluster::Cluster;
 use crate::broker::commits;
@@ -70,6 +71,9 @@ pub enum Event {
         /// The ownership.
         token: Token,
     },
+    /// An operator resumed the group, or something that this member owns, whether or not it was paused: whatever waits
+    /// for a person's word goes on.
+    Resumed,
     /// An operator took this record for finished: it is not to be handled (again), and is reported as done.
     Skip {
         /// Which partition.
@@ -185,6 +189,7 @@ enum Told {
     Gap(PartitionId, Token, Range<i64>),
     CutBack(PartitionId, Token, i64),
     Ended(PartitionId, Token),
+    Note(Note),
 }
 
 /// A handle to a member. Dropped, the member stops at once, as if the process had died.
@@ -230,6 +235,12 @@ impl Group {
     /// [`Event::Cancel`], once.
     pub async fn ended(&self, partition: PartitionId, token: Token) {
         self.tell(Told::Ended(partition, token)).await;
+    }
+
+    /// What holds this member's work back now, for people: all of it, in place of what was told before. It is written to
+    /// the log when it differs, now and then.
+    pub async fn note(&self, note: Note) {
+        self.tell(Told::Note(note)).await;
     }
 
     /// Leaves the group: what it owns is drained and handed over, then comes [`Event::Left`].

@@ -173,6 +173,8 @@ pub enum Action {
         /// The ownership.
         token: Token,
     },
+    /// An operator resumed the group, or a partition of this member, whether or not it was paused.
+    Resumed,
     /// An operator took this record for finished: do not try it again; report it as done.
     Skip {
         /// Which partition.

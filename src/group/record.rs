@@ -2,6 +2,7 @@
 //! written in `wire`, with examples in `docs/group-log.md`.
 
 mod ids;
+mod note;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use ids::{MemberId, PartitionId, Position, Token};
+pub use note::{Holds, Last, MAX_NOTE, MAX_TOLD, Note, Open, Waiting, plain};
 pub use split::{split_changes, split_report};
 
 use crate::progress::Progress;
@@ -217,6 +219,13 @@ pub enum Record {
         /// The state's hash at the mark.
         hash: u64,
     },
+    /// What holds a member's work back, for people; it changes nothing.
+    Note {
+        /// Who says it.
+        member: MemberId,
+        /// What: the whole of it, in place of what it said before.
+        note: Note,
+    },
 }
 
 /// Why a record of the log cannot be read. It is void then: counted, warned of, and changes nothing.
@@ -275,6 +284,7 @@ impl Record {
             Self::Renew { .. } => "renew",
             Self::Mark { .. } => "mark",
             Self::Part { .. } => "part",
+            Self::Note { .. } => "note",
         }
     }
 }

@@ -212,7 +212,7 @@ pub enum Change {
     },
     /// The group (none) or a partition was paused.
     Paused(Option<PartitionId>),
-    /// The group (none) or a partition was resumed.
+    /// The group (none) or a partition was resumed; it need not have been paused.
     Resumed(Option<PartitionId>),
     /// A topic is new, or has more partitions.
     Grown {

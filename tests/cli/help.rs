@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::run;
 
-const PAGES: [(&str, &[&str]); 33] = [
+const PAGES: [(&str, &[&str]); 34] = [
     ("barnabas", &["--help"]),
     ("produce", &["produce", "--help"]),
     ("consume", &["consume", "--help"]),
@@ -19,6 +19,7 @@ const PAGES: [(&str, &[&str]); 33] = [
     ("groups-list", &["groups", "list", "--help"]),
     ("groups-describe", &["groups", "describe", "--help"]),
     ("groups-history", &["groups", "history", "--help"]),
+    ("groups-why", &["groups", "why", "--help"]),
     ("groups-reset", &["groups", "reset", "--help"]),
     ("groups-pause", &["groups", "pause", "--help"]),
     ("groups-resume", &["groups", "resume", "--help"]),

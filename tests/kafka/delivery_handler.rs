@@ -59,6 +59,8 @@ pub(crate) enum Reply {
     Status(u16),
     /// An answer with this header line as well.
     With(u16, String),
+    /// An answer with this body.
+    Body(u16, &'static str),
     /// An answer after so long.
     After(Duration, u16),
     /// These bytes, whatever they are, and the connection's end.
@@ -221,10 +223,11 @@ fn serve(state: &State, stream: &TcpStream) -> io::Result<()> {
         if state.deaths.load(Ordering::SeqCst) != deaths {
             return Ok(());
         }
-        let (status, head) = match &reply {
-            Reply::Status(status) | Reply::After(_, status) => (*status, String::new()),
-            Reply::With(status, header) => (*status, format!("{header}\r\n")),
-            Reply::Endless => (500, String::new()),
+        let (status, head, body) = match &reply {
+            Reply::Status(status) | Reply::After(_, status) => (*status, String::new(), ""),
+            Reply::With(status, header) => (*status, format!("{header}\r\n"), ""),
+            Reply::Body(status, body) => (*status, String::new(), *body),
+            Reply::Endless => (500, String::new(), ""),
             Reply::Raw(bytes) => {
                 if let Some(seen) = lock(&state.book).seen.get_mut(at) {
                     seen.gone = Some(barnabas::clock::now());
@@ -244,11 +247,11 @@ fn serve(state: &State, stream: &TcpStream) -> io::Result<()> {
             }
         }
         let length = if matches!(reply, Reply::Endless) {
-            ""
+            String::new()
         } else {
-            "content-length: 0\r\n"
+            format!("content-length: {}\r\n", body.len())
         };
-        (&*stream).write_all(format!("HTTP/1.1 {status} X\r\n{head}{length}\r\n").as_bytes())?;
+        (&*stream).write_all(format!("HTTP/1.1 {status} X\r\n{head}{length}\r\n{body}").as_bytes())?;
         if matches!(reply, Reply::Endless) {
             loop {
                 (&*stream).write_all(&CHUNK)?;

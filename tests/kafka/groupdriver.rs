@@ -87,7 +87,11 @@ impl Worker {
             Event::Left => self.left = true,
             Event::Failed(failure) => panic!("{failure}"),
             Event::Removed { .. } => self.removed += 1,
-            Event::Pause { .. } | Event::Unpause { .. } | Event::Skip { .. } | Event::Reported { .. } => {}
+            Event::Pause { .. }
+            | Event::Unpause { .. }
+            | Event::Resumed
+            | Event::Skip { .. }
+            | Event::Reported { .. } => {}
         }
     }
 

@@ -29,6 +29,7 @@ mod group_faults;
 mod groupdriver;
 mod grouplog;
 mod groups;
+mod groups_why;
 mod guide;
 mod interop;
 mod interrupt;

@@ -112,6 +112,7 @@ impl Deliverer {
                         ..Source::default()
                     };
                 }
+                self.noting.look();
                 self.notices.push(Notice::Unread { partition, error });
             }
         }

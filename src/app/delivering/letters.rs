@@ -17,11 +17,11 @@ use crate::dead_letter::topics::{self, TopicError};
 use crate::dead_letter::writer::Writer;
 use crate::dead_letter::{replay_topic, split_replay};
 use crate::delivery::{self, Attempt, Letter, Reason};
-use crate::handler::{Answer, Origin};
+use crate::handler::{Answer, Origin, Outcome};
 use crate::produce::producer::Producer;
 use crate::record::{Codec, Header};
 
-/// Between the status and the rest of a reason. No status has it.
+/// Between the outcome, the status and the rest of a reason. None of the first two has it.
 const UNIT: char = '\u{1f}';
 
 /// The topics of dead letters, looked at before anything is delivered.
@@ -184,7 +184,10 @@ impl Letters {
                 };
                 let (status, message) = match &broken {
                     Some((_, why)) => (None, why.as_str()),
-                    None => letter.why.as_deref().map_or((None, ""), split_why),
+                    None => letter.why.as_deref().map_or((None, ""), |why| {
+                        let (_, status, message) = split_why(why);
+                        (status, message)
+                    }),
                 };
                 let now = clock::unix_millis();
                 let failed = Failed {
@@ -248,6 +251,7 @@ impl Deliverer {
 
     pub(super) fn written(&mut self, done: Done) {
         self.core.letter(super::now(), done.attempt, done.result.is_ok());
+        self.note_letter(&done.id, done.offset, done.result.as_ref().err());
         let notice = match done.result {
             Ok(topic) => {
                 let to = topic.writer.topic().to_owned();
@@ -272,16 +276,27 @@ impl Deliverer {
 
 /// What the core keeps of an answer that was not "done".
 pub(super) fn why(answer: &Answer) -> Arc<str> {
+    let outcome = match answer.outcome {
+        Outcome::Done => "done",
+        Outcome::Skip => "skip",
+        Outcome::Retry { .. } => "retry",
+        Outcome::Lost { .. } => "lost",
+        Outcome::Hold => "hold",
+        Outcome::Reject => "reject",
+        Outcome::Aborted => "aborted",
+    };
     let status = answer.status.as_deref().unwrap_or_default();
-    Arc::from(format!("{status}{UNIT}{}", answer.excerpt))
+    Arc::from(format!("{outcome}{UNIT}{status}{UNIT}{}", answer.excerpt))
 }
 
-/// The answer's status, if there was an answer, and what it said.
-fn split_why(why: &str) -> (Option<&str>, &str) {
-    match why.split_once(UNIT) {
-        Some(("", message)) => (None, message),
-        Some((status, message)) => (Some(status), message),
-        None => (None, why),
+/// What the answer meant; its status, if there was an answer; and what it said.
+pub(super) fn split_why(why: &str) -> (&str, Option<&str>, &str) {
+    let mut parts = why.splitn(3, UNIT);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(outcome), Some(status), Some(message)) => {
+            (outcome, Some(status).filter(|status| !status.is_empty()), message)
+        }
+        _ => ("", None, why),
     }
 }
 

@@ -56,6 +56,33 @@ pub(super) async fn reload(
     })
 }
 
+/// A record that somebody asks for, or why it is not there.
+pub(crate) enum Found {
+    /// It is: its key, and its timestamp in milliseconds since the epoch.
+    Record(Option<Bytes>, i64),
+    /// Compaction has removed it, or it was never one for readers.
+    Compacted,
+    /// The log begins behind it.
+    Deleted,
+}
+
+/// Looks up the key and the time of one record.
+///
+/// # Errors
+/// As [`reload`].
+pub(crate) async fn look_up(
+    cluster: &Cluster,
+    id: &PartitionId,
+    offset: i64,
+    read_committed: bool,
+) -> Result<Found, Error> {
+    Ok(match reload(cluster, id, offset, read_committed).await? {
+        Reloaded::Body(body, _) => Found::Record(body.key().map(|key| body.shared(key)), body.timestamp),
+        Reloaded::Compacted => Found::Compacted,
+        Reloaded::BelowStart => Found::Deleted,
+    })
+}
+
 /// The batch with this offset as it is in the log, and what is wrong with it; `None` if it is not there any more.
 ///
 /// # Errors

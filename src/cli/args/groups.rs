@@ -16,6 +16,7 @@ pub(crate) struct GroupsArgs {
 pub(crate) enum GroupsCommand {
     List(ListArgs),
     Describe(DescribeArgs),
+    Why(WhyArgs),
     History(HistoryArgs),
     Reset(ResetArgs),
     Pause(PauseArgs),
@@ -41,6 +42,29 @@ pub(crate) struct DescribeArgs {
     /// The groups
     #[arg(value_name = "GROUP", required = true)]
     groups: Vec<String>,
+    #[command(flatten)]
+    json: JsonArgs,
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+/// Tell what holds a group back: which event, its key, attempts and last answer; the handler; the owner
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  barnabas groups why billing
+  barnabas groups why billing --topic orders --partition 3")]
+pub(crate) struct WhyArgs {
+    /// The group
+    #[arg(value_name = "GROUP")]
+    group: String,
+    /// Only partitions of these topics; repeatable [env: BARNABAS_TOPIC]
+    #[arg(short, long, value_name = "TOPIC,…")]
+    topic: Vec<String>,
+    /// Only these partitions: 0,2-4 [env: BARNABAS_PARTITION]
+    #[arg(short, long, value_name = "N,…")]
+    partition: Vec<String>,
     #[command(flatten)]
     json: JsonArgs,
     #[command(flatten)]
@@ -125,7 +149,7 @@ pub(crate) struct PauseArgs {
     switch: SwitchArgs,
 }
 
-/// Go on after a pause, in the whole group or in some partitions
+/// Go on after a pause, in the whole group or in some partitions; also after a fuse has blown
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
     #[command(flatten)]
@@ -212,6 +236,12 @@ impl GroupsArgs {
             GroupsCommand::Describe(args) => {
                 common(flags, &args.global, &args.file, &args.json);
                 flags.put("groups", &args.groups);
+            }
+            GroupsCommand::Why(args) => {
+                common(flags, &args.global, &args.file, &args.json);
+                flags.put("groups", [&args.group]);
+                flags.put("topic", &args.topic);
+                flags.put("partition", &args.partition);
             }
             GroupsCommand::History(args) => {
                 common(flags, &args.global, &args.file, &args.json);

@@ -5,7 +5,7 @@ mod purge;
 mod redrive;
 mod show;
 mod stats;
-mod view;
+pub(super) mod view;
 
 use std::collections::BTreeSet;
 

@@ -8,6 +8,7 @@ mod reset;
 mod skip;
 mod switch;
 mod view;
+mod why;
 
 use std::collections::BTreeSet;
 
@@ -41,6 +42,7 @@ pub(crate) async fn run(
     match settings.action {
         GroupsAction::List => list::run(&cluster, manner.json, output).await,
         GroupsAction::Describe { groups } => describe::run(&cluster, &groups, &manner, output).await,
+        GroupsAction::Why { group, chosen } => why::run(&cluster, &group, &chosen, &manner, output).await,
         GroupsAction::History { group, all } => {
             history::run(&cluster, &group, all, manner.json, output).await
         }

@@ -29,6 +29,13 @@ pub enum GroupsAction {
         /// In the order given; never empty.
         groups: Vec<String>,
     },
+    /// `groups why`
+    Why {
+        /// The group.
+        group: String,
+        /// Which partitions.
+        chosen: Chosen,
+    },
     /// `groups history`
     History {
         /// The group.
@@ -158,6 +165,10 @@ impl Settings {
             GroupsCommand::List(_) => GroupsAction::List,
             GroupsCommand::Describe(_) => GroupsAction::Describe {
                 groups: self.group_names()?,
+            },
+            GroupsCommand::Why(_) => GroupsAction::Why {
+                group: self.group_name()?,
+                chosen: self.chosen()?,
             },
             GroupsCommand::History(_) => GroupsAction::History {
                 group: self.group_name()?,

@@ -6,7 +6,7 @@ use rand::Rng;
 
 use super::Core;
 use super::finish::How;
-use crate::delivery::breaker::Failed;
+use crate::delivery::breaker::{Change, Failed};
 use crate::delivery::lanes::{EntryId, LaneKey, Stage};
 use crate::delivery::retry::{self, Failure};
 use crate::delivery::rules::Rule;
@@ -153,6 +153,9 @@ impl<B: Clone> Core<B> {
         let change = self
             .breaker
             .failed(self.rules, now.mono, lane, failed, probe, waits);
+        if change == Change::Opened {
+            self.opened_by = self.lanes.get(id).and_then(|entry| entry.why.clone());
+        }
         self.changed(change);
         let Some(entry) = self.lanes.get_mut(id) else {
             return;

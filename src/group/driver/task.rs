@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use super::notes::Notes;
 use super::positions::{Position, Wants};
 use super::starting::Starting;
 use super::topics::{REPLAYS, Watched};
@@ -34,6 +35,7 @@ enum Done {
     Appended(AppendId, Result<i64, Error>),
     /// A reset of this driver's own; it is read back or written again.
     Reset(Result<i64, Error>),
+    Noted(Result<i64, Error>),
     Found(Vec<(Wants, Position)>),
     Looked(Result<View, Error>),
     /// Only for topics of replays.
@@ -73,6 +75,7 @@ pub(super) struct Task {
     wanted: Vec<(Wants, u64)>,
     starting: Starting,
     cuts: BTreeMap<PartitionId, Cut>,
+    notes: Notes,
     /// When the log may be cut again (monotonic milliseconds): later, without the right to do it.
     truncate_from: u64,
     /// Events on their way out.
@@ -116,6 +119,7 @@ impl Task {
             wanted: Vec::new(),
             starting: Starting::default(),
             cuts: BTreeMap::new(),
+            notes: Notes::default(),
             truncate_from: 0,
             ready: VecDeque::new(),
             left: false,
@@ -179,7 +183,12 @@ impl Task {
 
     fn next_wake(&self) -> Instant {
         let now = now();
-        let own = [self.next_look, self.next_glance, self.mirror.next_wake()];
+        let own = [
+            self.next_look,
+            self.next_glance,
+            self.mirror.next_wake(),
+            self.notes.next_wake(),
+        ];
         let wanted = self.wanted.iter().map(|(_, at)| *at);
         let cuts = self.cuts.values().map(|cut| cut.at);
         let others = own.into_iter().flatten().chain(wanted).chain(cuts).min();
@@ -220,6 +229,7 @@ impl Task {
         self.look(mono);
         self.glance(mono);
         self.commit(mono);
+        self.write_note(mono);
     }
 
     /// True if the member was told something.
@@ -271,6 +281,7 @@ impl Task {
                 };
                 self.ready.extend(self.starting.follow(&partition, token, event));
             }
+            Action::Resumed => self.ready.push_back(Event::Resumed),
             Action::Skip {
                 partition,
                 token,
@@ -363,6 +374,7 @@ impl Task {
                         .read(now, record.at, record.timestamp, &record.payload);
                 }
                 self.member.log_at(now, start, end);
+                self.notes.log_begins(start);
                 // A two-thousandth of a second per member.
                 let members = u64::try_from(self.member.state().members.len()).unwrap_or(u64::MAX);
                 pace.set(Tail::PACE.max(Duration::from_millis(members / 2)));
@@ -378,6 +390,7 @@ impl Task {
             Told::Progress(partition, token, progress) => self.member.progress(&partition, token, progress),
             Told::Gap(partition, token, lost) => self.member.gap(&partition, token, lost),
             Told::Ended(partition, token) => self.member.ended(&partition, token),
+            Told::Note(note) => self.notes.told(note),
             Told::CutBack(partition, token, to) => {
                 let mono = clock::mono_millis();
                 let at = mono + RESET_DELAY;

@@ -229,6 +229,10 @@ pub enum Event {
         by: Who,
         hash: String,
     },
+    /// Detail: what `groups why` tells of a member has changed.
+    Noted {
+        member: Who,
+    },
     /// Detail: the last piece of the snapshot as of a mark.
     Snapshot {
         mark_offset: i64,
@@ -242,7 +246,11 @@ impl Event {
     pub fn is_detail(&self) -> bool {
         matches!(
             self,
-            Self::Stale { .. } | Self::Void { .. } | Self::Marked { .. } | Self::Snapshot { .. }
+            Self::Stale { .. }
+                | Self::Void { .. }
+                | Self::Marked { .. }
+                | Self::Noted { .. }
+                | Self::Snapshot { .. }
         )
     }
 }

@@ -54,6 +54,9 @@ impl Teller {
         let events = match record {
             // It never holds, by what it is.
             Record::Part { mark, n, of, .. } => snapshot(*mark, *n, *of),
+            Record::Note { member, .. } => vec![Event::Noted {
+                member: self.who(member),
+            }],
             _ if !applied.held => vec![Event::Void {
                 record: record.kind(),
                 by: self.author(record),
@@ -66,7 +69,7 @@ impl Teller {
 
     fn author(&self, record: &Record) -> Option<String> {
         match record {
-            Record::Join { member, .. } | Record::Subscribe { member, .. } => {
+            Record::Join { member, .. } | Record::Subscribe { member, .. } | Record::Note { member, .. } => {
                 Some(self.who(member).to_string())
             }
             Record::Report(report) | Record::Leave(report) => Some(self.who(&report.member).to_string()),
@@ -197,7 +200,9 @@ impl Teller {
                 by: self.who(by),
                 hash: changes.iter().find_map(mark_hash)?,
             },
-            Record::Report(_) | Record::Grow { .. } | Record::Part { .. } => return None,
+            Record::Report(_) | Record::Grow { .. } | Record::Part { .. } | Record::Note { .. } => {
+                return None;
+            }
         })
     }
 

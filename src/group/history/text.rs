@@ -231,6 +231,7 @@ impl fmt::Display for Event {
                 }
                 write!(f, ": {why}")
             }
+            Self::Noted { member } => write!(f, "{member} noted what holds it back"),
             Self::Marked { by, hash } => write!(f, "{by} set a mark: the state's hash is {hash}"),
             Self::Snapshot { mark_offset, pieces } => {
                 write!(

@@ -1,11 +1,12 @@
 //! A group's log read by someone who is no member: for `groups` commands, and to write an administrator's record.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Log, LogError, LogRecord, reader::Reader};
 use crate::broker::cluster::Cluster;
 use crate::clock;
-use crate::group::record::{Position, Record, Unreadable};
+use crate::group::record::{MemberId, Note, Position, Record, Unreadable};
 use crate::group::rules::Rules;
 use crate::group::snapshot::Collector;
 use crate::group::state::{Applied, State};
@@ -29,6 +30,22 @@ pub struct Replayed {
     pub start: i64,
     /// The offset behind its last record.
     pub end: i64,
+}
+
+impl Replayed {
+    /// The last note of each living member, and its time in milliseconds since 1970.
+    #[must_use]
+    pub fn notes(&self) -> BTreeMap<&MemberId, (i64, &Note)> {
+        let mut notes = BTreeMap::new();
+        for (_, time, record) in &self.story {
+            if let Ok(Record::Note { member, note }) = record
+                && self.state.members.contains_key(member)
+            {
+                notes.insert(member, (*time, note));
+            }
+        }
+        notes
+    }
 }
 
 /// What an administrator's record did.
@@ -215,5 +232,50 @@ impl Replica {
                 start: self.start,
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::state::MemberInfo;
+
+    #[test]
+    fn the_last_note_of_each_living_member_counts() {
+        let (here, gone) = (MemberId::random(1), MemberId::random(2));
+        let info = MemberInfo {
+            instance: None,
+            host: "h".to_owned(),
+            topics: std::collections::BTreeSet::new(),
+            session_ms: 10_000,
+            speaks: 1,
+            joined: Position::ZERO,
+            beat: Position::ZERO,
+            n: 0,
+        };
+        let mut state = State::default();
+        state.members.insert(here.clone(), info);
+        let line = |at, member: &MemberId, pause| {
+            let note = Note {
+                pause,
+                ..Note::default()
+            };
+            let member = member.clone();
+            (Position::new(0, at), at * 10, Ok(Record::Note { member, note }))
+        };
+        let story = vec![
+            line(1, &here, Some(7)),
+            line(2, &gone, Some(7)),
+            line(3, &here, None),
+            (Position::new(0, 4), 0, Err(Unreadable::NotJson)),
+        ];
+        let replayed = Replayed {
+            state,
+            story,
+            start: 0,
+            end: 5,
+        };
+        let notes: Vec<_> = replayed.notes().into_iter().collect();
+        assert_eq!(notes, [(&here, (30, &Note::default()))]);
     }
 }

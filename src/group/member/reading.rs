@@ -114,7 +114,7 @@ impl Member {
         }
         self.snapshots.part_size(&record, bytes);
         let found = self.reader.collector.read(at, &record);
-        if !matches!(record, Record::Part { .. }) {
+        if !matches!(record, Record::Part { .. } | Record::Note { .. }) {
             self.reader.kept.push(Kept { at, record, bytes });
         }
         if let Some(state) = found {
@@ -208,6 +208,7 @@ impl Member {
     fn react(&mut self, applied: &Applied) -> BTreeSet<PartitionId> {
         let mut touched = BTreeSet::new();
         let mut expired = false;
+        let mut resumed = false;
         for change in &applied.changes {
             match change {
                 Change::Joined(member) | Change::Beat(member) => self.heard(member),
@@ -248,16 +249,28 @@ impl Member {
                     self.unsure.remove(partition);
                     self.touch(partition, &mut touched);
                 }
-                Change::Target { partition, .. }
-                | Change::Paused(Some(partition))
-                | Change::Resumed(Some(partition)) => self.touch(partition, &mut touched),
-                Change::Paused(None) | Change::Resumed(None) => touched.extend(self.runs.keys().cloned()),
+                Change::Target { partition, .. } | Change::Paused(Some(partition)) => {
+                    self.touch(partition, &mut touched)
+                }
+                Change::Resumed(Some(partition)) => {
+                    self.touch(partition, &mut touched);
+                    resumed |= self.runs.contains_key(partition);
+                }
+                Change::Paused(None) => touched.extend(self.runs.keys().cloned()),
+                Change::Resumed(None) => {
+                    touched.extend(self.runs.keys().cloned());
+                    resumed = true;
+                }
                 Change::Skipped { partition, offset } => self.skipped(partition, *offset),
                 Change::Grown { .. } | Change::Recreated { .. } => self.deciding.look_at_topics(),
                 Change::Level(level) if *level > self.settings.speaks => self.speaks_too_little(),
                 Change::Marked(mark) => self.snapshots.marked(*mark, self.now.mono),
                 Change::Founded | Change::Gap { .. } | Change::Stale { .. } | Change::Level(_) => {}
             }
+        }
+        // Not while it reads old ones: a fuse that has blown since was not meant by them.
+        if resumed && self.lives() {
+            self.actions.push(Action::Resumed);
         }
         touched
     }

@@ -139,6 +139,7 @@ impl World {
             } => return self.start_partition(slot, partition, token, progress),
             Action::Pause { partition, token } => self.pause_partition(slot, &partition, token, true),
             Action::Unpause { partition, token } => self.pause_partition(slot, &partition, token, false),
+            Action::Resumed => {}
             Action::Drain { partition, token } => self.drain_partition(slot, &partition, token),
             Action::Cancel { partition, token } => self.cancel_partition(slot, &partition, token),
             Action::Lease { until } => self.lease(slot, until),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::log::Sent;
 use super::world::{Checked, Event, Source, World, tell};
-use crate::group::record::{MemberId, PartitionId, Record, Token, TopicInfo};
+use crate::group::record::{MemberId, Note, PartitionId, Record, Token, TopicInfo};
 
 /// A kind of fault. The first four come again and again.
 #[derive(Clone, Copy, Debug)]
@@ -246,7 +246,16 @@ impl World {
     fn resume(&mut self) {
         let state = &self.checks.oracle;
         let by = "sim".to_owned();
-        let mut records = Vec::new();
+        // What changes nothing must not do so.
+        let of = state.members.keys().next().cloned();
+        let note = |member| Record::Note {
+            member,
+            note: Note {
+                fuse: Some("a test".to_owned()),
+                ..Note::default()
+            },
+        };
+        let mut records: Vec<Record> = of.map(note).into_iter().collect();
         if state.paused {
             let (by, why) = (by.clone(), String::new());
             records.push(Record::Resume {

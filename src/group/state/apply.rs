@@ -116,6 +116,8 @@ impl Step<'_> {
             Record::Renew { .. } => self.renew(),
             Record::Mark { .. } => self.mark(),
             Record::Part { .. } => Err("a piece of a snapshot changes nothing"),
+            // Nor may it ever: builds that do not know it must have the same state.
+            Record::Note { .. } => Err("a note changes nothing"),
         }
     }
 

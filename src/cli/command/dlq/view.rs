@@ -108,7 +108,7 @@ pub(super) fn line<'a>(dlq: &'a str, letter: &Standing<'a, Detail>, state: Optio
 }
 
 /// Bytes as JSON: text, or base64 where they are none.
-pub(super) fn bytes(bytes: Option<&[u8]>) -> Value {
+pub(in crate::cli::command) fn bytes(bytes: Option<&[u8]>) -> Value {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => Value::Null,
         Some((_, Ok(text))) => Value::from(text),
@@ -118,7 +118,7 @@ pub(super) fn bytes(bytes: Option<&[u8]>) -> Value {
 
 /// Bytes for a person's terminal, in which nothing of theirs can do anything: control characters and what is no text are
 /// escaped, and what is longer than `most` characters is cut.
-pub(super) fn shown(bytes: &[u8], most: usize) -> String {
+pub(in crate::cli::command) fn shown(bytes: &[u8], most: usize) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut shown = String::new();
     let mut left = most;

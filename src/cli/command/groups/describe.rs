@@ -92,6 +92,17 @@ async fn describe(
 ) -> anyhow::Result<Described> {
     let replayed = read(cluster, group).await?;
     let partitions: Vec<PartitionId> = replayed.state.partitions.keys().cloned().collect();
+    let bounds = bounds(cluster, partitions, read_committed, output).await?;
+    Ok(Described::new(group, &replayed, &bounds))
+}
+
+/// Where the partitions' logs begin and end; of those that do not say so, why not is told.
+pub(super) async fn bounds(
+    cluster: &Cluster,
+    partitions: Vec<PartitionId>,
+    read_committed: bool,
+    output: &Output,
+) -> anyhow::Result<BTreeMap<PartitionId, (i64, i64)>> {
     let told = offsets::bounds(cluster, &partitions, read_committed).await?;
     let mut bounds = BTreeMap::new();
     let mut failures = Vec::new();
@@ -109,7 +120,7 @@ async fn describe(
     if failures.len() > MAX_TOLD {
         output.warn(&format!("and {} more like these", failures.len() - MAX_TOLD));
     }
-    Ok(Described::new(group, &replayed, &bounds))
+    Ok(bounds)
 }
 
 impl Described {

@@ -49,18 +49,13 @@ pub(super) async fn run(
         let changed = if switch.dry_run {
             is_paused(&state, place.as_ref()) != switch.pause
         } else {
-            let write = |pause: bool| {
-                let record =
-                    move |state: &State| Ok(record(state, switch, pause, place.as_ref(), &manner.operator));
-                decide(cluster, &switch.group, record)
+            let mut paused = false;
+            let record = |state: &State| {
+                paused = is_paused(state, place.as_ref());
+                Ok(record(state, switch, place.as_ref(), &manner.operator))
             };
-            let changed = write(switch.pause).await?.is_some();
-            if !changed && !switch.pause && place.is_none() {
-                // Nothing is paused; but a fuse that has blown lives in the members alone, who hear of it by this.
-                write(true).await?;
-                write(false).await?;
-            }
-            changed
+            let written = decide(cluster, &switch.group, record).await?.is_some();
+            written && paused != switch.pause
         };
         let result = result(switch.pause, switch.dry_run, changed);
         if !manner.json {
@@ -68,7 +63,13 @@ pub(super) async fn run(
                 None => format!("group {}", switch.group),
                 Some((topic, partition)) => format!("{topic} {partition}"),
             };
-            let words = result.replace('_', " ");
+            let words = match result {
+                // Whether one has blown, only the members know.
+                "not_paused" if !switch.dry_run => {
+                    "not paused; if a fuse has blown, it is whole again".to_owned()
+                }
+                result => result.replace('_', " "),
+            };
             tell(output, switch.dry_run, &format!("{what}: {words}"))?;
         }
         results.push(result);
@@ -117,15 +118,15 @@ fn still_paused(state: &State, switch: &SwitchGroup) -> Partitions {
     paused.map(|(partition, _)| partition).collect()
 }
 
-/// None if it is so already.
+/// None for a pause of what is paused already. A resume is written in any case: a fuse that has blown lives in the
+/// members alone, who hear of it by that.
 fn record(
     state: &State,
     switch: &SwitchGroup,
-    pause: bool,
     place: Option<&PartitionId>,
     operator: &str,
 ) -> Option<Record> {
-    if is_paused(state, place) == pause {
+    if switch.pause && is_paused(state, place) {
         return None;
     }
     let seen = match place {
@@ -133,7 +134,7 @@ fn record(
         Some(partition) => state.partitions.get(partition)?.pause_seen,
     };
     let (by, why, partition) = (operator.to_owned(), switch.why.clone(), place.cloned());
-    Some(if pause {
+    Some(if switch.pause {
         Record::Pause {
             by,
             why,
@@ -181,7 +182,7 @@ mod tests {
     fn a_pause_carries_the_state_that_it_changes() {
         let mut state = State::default();
         state.pause_seen = Position::new(1, 7);
-        match record(&state, &switch(true), true, None, "ann") {
+        match record(&state, &switch(true), None, "ann") {
             Some(Record::Pause {
                 seen,
                 partition: None,
@@ -192,12 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_so_already_is_not_written() {
+    fn a_pause_of_what_is_paused_is_not_written_but_every_resume_is() {
         let mut state = State::default();
-        assert_eq!(record(&state, &switch(false), false, None, "ann"), None);
+        let resume = |state: &State| record(state, &switch(false), None, "ann");
+        assert!(matches!(resume(&state), Some(Record::Resume { .. })));
         state.paused = true;
-        assert_eq!(record(&state, &switch(true), true, None, "ann"), None);
-        assert!(record(&state, &switch(false), false, None, "ann").is_some());
+        assert_eq!(record(&state, &switch(true), None, "ann"), None);
+        assert!(matches!(resume(&state), Some(Record::Resume { .. })));
     }
 
     #[test]
@@ -208,7 +210,7 @@ mod tests {
         state.partitions.entry(partition.clone()).or_default();
         assert!(!is_paused(&state, Some(&partition)));
         assert!(still_paused(&state, &switch(false)).is_empty());
-        assert!(record(&state, &switch(true), true, Some(&partition), "ann").is_some());
+        assert!(record(&state, &switch(true), Some(&partition), "ann").is_some());
         state.partitions.entry(partition).or_default().paused = true;
         assert_eq!(still_paused(&state, &switch(false)).to_string(), "t 0");
         assert!(still_paused(&state, &switch(true)).is_empty());

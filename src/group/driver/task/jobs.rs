@@ -153,6 +153,17 @@ impl Task {
             .spawn(async move { Done::Reset(log.append(&payload).await) });
     }
 
+    /// Writes what holds this member back, if that is another thing now and it is time.
+    pub(super) fn write_note(&mut self, mono: u64) {
+        let me = self.member.id();
+        let lives = self.member.state().members.contains_key(me);
+        if let Some(record) = self.notes.due(mono, lives.then_some(me)) {
+            let (log, payload) = (self.log.clone(), record.encode());
+            self.jobs
+                .spawn(async move { Done::Noted(log.append(&payload).await) });
+        }
+    }
+
     /// Asks for metadata, if it is time.
     pub(super) fn look(&mut self, mono: u64) {
         if self.next_look.is_none_or(|at| mono < at) {
@@ -254,6 +265,12 @@ impl Task {
                 self.member.appended(now(), id, outcome);
             }
             Done::Reset(result) => {
+                if let Err(error) = result {
+                    self.not_written(error);
+                }
+            }
+            Done::Noted(result) => {
+                self.notes.written(result.as_ref().ok().copied());
                 if let Err(error) = result {
                     self.not_written(error);
                 }

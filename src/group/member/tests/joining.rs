@@ -146,6 +146,40 @@ fn a_paused_group_finds_positions_and_starts_when_it_is_resumed() {
 }
 
 #[test]
+fn every_resume_is_told_to_who_is_meant_whether_or_not_there_was_a_pause() {
+    let mut world = World::with(2, 2);
+    world.until("each has one", |world| world.shares() == [1, 1]);
+    let resume = |partition| Record::Resume {
+        by: "op".to_owned(),
+        why: String::new(),
+        partition,
+        seen: Position::ZERO,
+    };
+    let told = |world: &World, since| -> Vec<usize> {
+        let resumed = |action: &Action| matches!(action, Action::Resumed);
+        world
+            .seats
+            .iter()
+            .map(|seat| seat.count(since, resumed))
+            .collect()
+    };
+    let since = world.now;
+    world.append(&resume(None));
+    world.run(20);
+    assert_eq!(told(&world, since), [1, 1]);
+    let since = world.now;
+    let of_second = world.state(0).owned_by(&world.id(1)).next().cloned();
+    world.append(&resume(of_second));
+    world.run(20);
+    assert_eq!(told(&world, since), [0, 1]);
+    // Who comes later reads of them, and was not meant.
+    let since = world.now;
+    world.sit(settings());
+    world.run(5_000);
+    assert_eq!(told(&world, since), [0, 0, 0]);
+}
+
+#[test]
 fn a_skipped_record_is_told_to_its_owner() {
     let mut world = World::with(1, 1);
     let (token, _) = world.seats[0].started[&partition(0)].clone();

@@ -59,6 +59,35 @@ fn a_report() -> Report {
     }
 }
 
+fn a_note() -> Note {
+    let last = |status: &str, excerpt: &str| Last {
+        outcome: "retry".into(),
+        status: Some(status.into()),
+        excerpt: excerpt.into(),
+    };
+    let holds = Holds {
+        token: token(42),
+        stopped: Some("4,096 events are not finished".into()),
+        running: Some((120_470, 1_790_000_130_000)),
+        held: vec![Waiting {
+            offset: 120_453,
+            last: Some(last("409", "409 Conflict: no such customer")),
+            dead: Some("exhausted".into()),
+            unwritten: Some("topic orders.dlq.billing does not exist".into()),
+        }],
+    };
+    Note {
+        breaker: Some(Open {
+            since: 1_790_000_150_000,
+            probe: Some(1_790_000_160_000),
+            by: Some(last("503", "503 Service Unavailable: the database is down")),
+        }),
+        fuse: Some("60 of the last 100 events were refused".into()),
+        pause: Some(1_790_000_170_000),
+        partitions: BTreeMap::from([(orders(0), holds)]),
+    }
+}
+
 /// A sentence about a record of each type, and the record.
 pub(super) fn all() -> Vec<(&'static str, Record)> {
     vec![
@@ -210,6 +239,19 @@ pub(super) fn all() -> Vec<(&'static str, Record)> {
                 hash: 0x8f1d_22c0_4be7_9a35,
             },
         ),
+        (
+            "What holds a member's work back, for `groups why`; it takes the place of what that member noted before. \
+             `breaker`: open `since`, the next `probe`, and the answer that opened it; `fuse`: what blew it; `pause`: \
+             until then the handler wants nothing. Of a partition, while it has this `token`: why fetching has \
+             `stopped`; `running`: the event that the handler has had for longest, and since when; `held`: some of \
+             the events that wait, with the `last` answer, the reason why one is to become a `dead` letter, and why \
+             that was not written (`unwritten`). Times are milliseconds since 1970. Of events there is nothing but \
+             their offsets.",
+            Record::Note {
+                member: member(1),
+                note: a_note(),
+            },
+        ),
     ]
 }
 
@@ -244,5 +286,5 @@ fn the_manual_shows_each_record_as_it_is_written() {
 #[test]
 fn there_is_an_example_of_each_type() {
     let kinds: std::collections::BTreeSet<_> = all().iter().map(|(_, record)| record.kind()).collect();
-    assert_eq!(kinds.len(), 16);
+    assert_eq!(kinds.len(), 17);
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{ByTopic, HeldFields, TopicId, base64_bytes, hash, is_no_epoch, no_epoch, topic_id};
 use super::is_empty;
-use crate::group::record::{MemberId, Position, Token};
+use crate::group::record::{Holds, MemberId, Open, Position, Token};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct FoundBody {
@@ -156,4 +156,17 @@ pub(super) struct PartBody {
     pub(super) hash: u64,
     #[serde(with = "base64_bytes")]
     pub(super) bytes: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct NoteBody {
+    pub(super) member: MemberId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) breaker: Option<Open>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) fuse: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pause: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub(super) partitions: ByTopic<Holds>,
 }

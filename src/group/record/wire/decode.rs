@@ -8,14 +8,14 @@ use serde::de::DeserializeOwned;
 
 use super::NONE;
 use super::body::{
-    AssignBody, ExpireBody, FoundBody, GrowBody, JoinBody, LevelBody, MarkBody, PartBody, PauseBody,
-    ReportBody, ResetBody, ResetEntry, SkipBody, SubscribeBody, TopicBody,
+    AssignBody, ExpireBody, FoundBody, GrowBody, JoinBody, LevelBody, MarkBody, NoteBody, PartBody,
+    PauseBody, ReportBody, ResetBody, ResetEntry, SkipBody, SubscribeBody, TopicBody,
 };
 use super::field::{ProgressFields, partition_id, ungroup};
 use crate::group::record::ids::NoMemberId;
 use crate::group::record::{
-    Entry, MAX_PARTITIONS, MAX_RECORD, PartitionId, Position, Record, Report, SPEAKS, TopicInfo, Topics,
-    Unreadable,
+    Entry, MAX_PARTITIONS, MAX_RECORD, Note, PartitionId, Position, Record, Report, SPEAKS, TopicInfo,
+    Topics, Unreadable,
 };
 
 /// What every record begins with.
@@ -153,6 +153,18 @@ pub(in crate::group::record) fn decode(payload: &[u8]) -> Result<Record, Unreada
                 of: part.of,
                 bytes: part.bytes,
                 hash: part.hash,
+            }
+        }
+        "note" => {
+            let note: NoteBody = body(payload)?;
+            Record::Note {
+                member: note.member,
+                note: Note {
+                    breaker: note.breaker,
+                    fuse: note.fuse,
+                    pause: note.pause,
+                    partitions: ungroup(note.partitions)?.into_iter().collect(),
+                },
             }
         }
         _ => return Err(Unreadable::UnknownType(kind)),

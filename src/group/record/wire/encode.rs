@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::NONE;
 use super::body::{
     AssignBody, EntryBody, ExpireBody, FoundBody, GrowBody, JoinBody, LevelBody, MarkBody, MarkHash,
-    PartBody, PauseBody, ReportBody, ResetBody, ResetEntry, SkipBody, SubscribeBody, TopicBody,
+    NoteBody, PartBody, PauseBody, ReportBody, ResetBody, ResetEntry, SkipBody, SubscribeBody, TopicBody,
 };
 use super::field::{ProgressFields, TopicId, by_topic};
 use crate::group::record::{Entry, PartitionId, Record, Report, Topics};
@@ -176,6 +176,16 @@ pub(in crate::group::record) fn encode(record: &Record) -> Vec<u8> {
                 of: *of,
                 hash: *hash,
                 bytes: bytes.clone(),
+            },
+        ),
+        Record::Note { member, note } => line(
+            kind,
+            NoteBody {
+                member: member.clone(),
+                breaker: note.breaker.clone(),
+                fuse: note.fuse.clone(),
+                pause: note.pause,
+                partitions: by_topic(note.partitions.iter().map(|(id, holds)| (id, holds.clone()))),
             },
         ),
     }

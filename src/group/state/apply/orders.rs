@@ -80,15 +80,14 @@ impl Step<'_> {
         if self.rules.has(Rule::CasPause) && *pause_seen != seen {
             return Err("another pause or resume came first");
         }
-        if *paused == pause {
-            return Err(if pause {
-                "it is paused already"
-            } else {
-                "it is not paused"
-            });
+        if *paused && pause {
+            return Err("it is paused already");
         }
-        *paused = pause;
-        *pause_seen = self.at;
+        // A resume of what is not paused changes nothing here; but members hear of it, whose fuse may have blown.
+        if *paused != pause {
+            *paused = pause;
+            *pause_seen = self.at;
+        }
         let change = if pause { Change::Paused } else { Change::Resumed };
         self.changes.push(change(partition.cloned()));
         Ok(())

@@ -1,5 +1,5 @@
 use super::script::{FLOOR, a, at_work, founded, member};
-use crate::group::record::{Position, Record, Token};
+use crate::group::record::{Note, Position, Record, Token};
 use crate::group::rules::Rule;
 use crate::group::state::{Change, MARK_DISTANCE};
 use crate::progress::{Held, Progress};
@@ -211,8 +211,39 @@ fn a_doubled_pause_does_not_undo_a_resume() {
     script.holds(&resume(None, at));
     assert_eq!(script.void(&first), "another pause or resume came first");
     assert!(!script.state.paused);
+}
+
+#[test]
+fn a_resume_of_what_is_not_paused_is_told_and_changes_nothing() {
+    let mut script = at_work(None);
+    let before = script.state.hash();
+    let resumed = resume(None, Position::ZERO);
+    assert_eq!(script.holds(&resumed), [Change::Resumed(None)]);
+    assert_eq!(
+        script.holds(&resume(Some(0), Position::ZERO)),
+        [Change::Resumed(Some(a(0)))]
+    );
+    assert_eq!(script.state.hash(), before);
+    // One that comes late, behind a pause, is no answer to that.
+    script.holds(&pause(None, Position::ZERO));
+    assert_eq!(script.void(&resumed), "another pause or resume came first");
     let seen = script.state.pause_seen;
-    assert_eq!(script.void(&resume(None, seen)), "it is not paused");
+    assert_eq!(script.void(&pause(None, seen)), "it is paused already");
+}
+
+#[test]
+fn a_note_changes_nothing_whoever_writes_it() {
+    let mut script = at_work(None);
+    let before = script.state.clone();
+    for member in [member(1), member(9)] {
+        let note = Note {
+            fuse: Some("20 of the last 20 events were refused".into()),
+            ..Note::default()
+        };
+        let noted = Record::Note { member, note };
+        assert_eq!(script.void(&noted), "a note changes nothing");
+    }
+    assert_eq!(script.state, before);
 }
 
 #[test]
