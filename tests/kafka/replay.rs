@@ -101,15 +101,15 @@ impl Mended {
     }
 }
 
-/// So many bad events of `keys` keys among twice as many good ones: fewer would be taken for a bad deploy. Three times
-/// the first is a multiple of three times the second.
+/// So many bad events of `keys` keys, one in six: of more, the first twenty might look like a bad deploy. Six times the first
+/// is a multiple of six times the second.
 fn some_bad(bad: usize, keys: usize) -> String {
     let line = |n: usize| {
         let (round, key) = (n / keys, n % keys);
-        let kind = if (round + key) % 3 == 0 { "bad" } else { "good" };
+        let kind = if (round + key) % 6 == 0 { "bad" } else { "good" };
         format!("k{key}:{kind}-{n}\n")
     };
-    (0..bad * 3).map(line).collect()
+    (0..bad * 6).map(line).collect()
 }
 
 /// Good events of the same keys, all the time while `work` is done.
