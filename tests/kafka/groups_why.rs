@@ -248,6 +248,8 @@ fn a_blown_fuse_is_named_and_a_resume_alone_makes_it_whole() {
     assert!(history.text().contains("resumed the group"), "{}", history.text());
     mended.store(true, Ordering::SeqCst);
     case.finished();
+    // It has blown anew meanwhile, and stays so without a word.
+    groups(&case, &["resume"]).success();
     nothing(&case);
     member.leaves();
     assert!(case.letters().len() < 100, "{} letters", case.letters().len());
