@@ -21,7 +21,7 @@ impl<B: Clone> Core<B> {
     /// Whether anything may be told of records that wait, or of the target: cheaper than to look at all of them.
     #[must_use]
     pub fn holds_back(&self) -> bool {
-        let held = |stream: &super::Stream| !stream.track.progress().held.is_empty();
+        let held = |stream: &super::Stream| stream.track.progress().held.values().any(|held| held.tries > 0);
         self.breaker.is_open() || self.fuse.is_blown() || self.streams.values().any(held)
     }
 

@@ -347,7 +347,9 @@ fn held(now: &PartitionState, holds: Option<&Holds>) -> BTreeSet<i64> {
     let noted = noted
         .map(|waiting| waiting.offset)
         .filter(|offset| *offset >= 0 && !now.progress.is_finished(*offset));
-    now.progress.held.keys().copied().chain(noted).collect()
+    // One without a try only may have been in a former owner's hands: it is not held.
+    let held = now.progress.held.iter().filter(|(_, held)| held.tries > 0);
+    held.map(|(offset, _)| *offset).chain(noted).collect()
 }
 
 impl Who {
