@@ -24,6 +24,7 @@ fn on2(sandbox: &Process, args: &[&str]) -> crate::support::Finished {
 fn every_codec_goes_in_and_comes_out_whole_and_in_order() {
     let sandbox = Process::start(&[]);
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        sandbox.create(codec);
         let lines: String = (0..50_000)
             .map(|n| format!("{codec} {n} {}\n", "x".repeat(n % 50)))
             .collect();
@@ -96,6 +97,7 @@ fn topics_are_created_described_changed_and_deleted() {
 #[test]
 fn offsets_are_asked_for_by_time_and_from_the_end() {
     let sandbox = Process::start(&[]);
+    sandbox.create("t");
     on(&sandbox, &["produce", "-t", "t", "-q"], "one\ntwo\nthree\n").success();
     assert_eq!(
         on(&sandbox, &["consume", "-t", "t", "-o", "-1", "-e", "-q"], "")
@@ -120,6 +122,7 @@ fn offsets_are_asked_for_by_time_and_from_the_end() {
 #[test]
 fn a_group_shares_partitions_and_goes_on_where_it_was() {
     let sandbox = Process::start(&["--partitions", "4"]);
+    sandbox.create("t");
     let first: String = (0..400).map(|n| format!("k{n}\t{n}\n")).collect();
     on(&sandbox, &["produce", "-t", "t", "-K", "\t", "-q"], &first).success();
     let member = || {
@@ -166,6 +169,7 @@ fn a_group_shares_partitions_and_goes_on_where_it_was() {
 #[test]
 fn what_a_handler_rejects_goes_to_the_dead_letters_and_comes_back() {
     let sandbox = Process::start(&[]);
+    sandbox.create("orders");
     on(&sandbox, &["produce", "-t", "orders", "-q"], "good\nbad\ngood\n").success();
     let script = "read line; case $line in *bad*) exit 65;; esac";
     let args = [

@@ -64,6 +64,7 @@ fn a_torn_tail_is_cut_off_and_writing_goes_on_behind_what_is_sound() {
     let data = folder("torn");
     let data_arg = data.to_str().unwrap();
     let sandbox = Process::start(&["--data", data_arg]);
+    sandbox.create("t");
     for line in ["one\n", "two\n", "three\n"] {
         produce(&sandbox, line);
     }

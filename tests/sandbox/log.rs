@@ -85,6 +85,7 @@ async fn a_producers_sequence_is_kept_and_what_comes_again_is_not_appended() {
         .ask(
             4,
             InitProducerIdRequest::default()
+                .with_transactional_id(None)
                 .with_producer_id((-1).into())
                 .with_producer_epoch(-1),
         )

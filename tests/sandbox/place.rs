@@ -62,6 +62,11 @@ impl Process {
         ran.code(1).stderr
     }
 
+    /// Creates a topic, as publishing with ours does not.
+    pub(crate) fn create(&self, topic: &str) {
+        barnabas(&["topics", "create", "-b", &self.address, topic], b"").success();
+    }
+
     /// Ends it without a chance to tidy up.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kafka_protocol::messages::{self as kafka, ApiVersionsRequest};
-use kafka_protocol::protocol::{Message, Request};
+use kafka_protocol::protocol::Request;
 
 use crate::place::inside;
 use crate::wire::{Client, NOBODY, batch, fetch, text, topic};
