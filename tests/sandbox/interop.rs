@@ -1,5 +1,5 @@
 //! Clients that are not ours on the sandbox: kcat, Java's console tools and `kafka-consumer-groups`, confluent-kafka
-//! (Python), kafkajs (Node), franz-go (Go). Each publishes with every codec, reads in a group, and asks for offsets by time.
+//! (Python), kafkajs (Node), franz-go (Go); for the last three, where their runtimes are on the machine. Each publishes with every codec, reads in a group, and asks for offsets by time.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::place::{Process, barnabas};
 use crate::support::dist::{Dist, installed};
 use crate::support::run::run_command;
-use crate::support::{Finished, kcat, skipped};
+use crate::support::{Finished, kcat, loud, skipped};
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
@@ -232,16 +232,23 @@ fn script(sandbox: &Process, mut command: Command, name: &str) {
 
 #[test]
 fn confluent_kafka_for_python_does_what_it_does_with_kafka() {
-    let here = Command::new("python3")
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python");
+    let python = if own.is_file() {
+        own
+    } else {
+        PathBuf::from("python3")
+    };
+    if !installed(python.to_str().unwrap(), "--version") {
+        return loud("SKIPPED confluent-kafka on the sandbox: no `python3` on PATH");
+    }
+    let here = Command::new(&python)
         .args(["-c", "import confluent_kafka"])
         .output();
     if !here.is_ok_and(|ran| ran.status.success()) {
-        return skipped(
-            "confluent-kafka on the sandbox",
-            "python3 cannot import confluent_kafka (pip install confluent-kafka)",
-        );
+        let missing = "python3 cannot import confluent_kafka (python3 -m venv target/python; target/python/bin/pip install confluent-kafka)";
+        return skipped("confluent-kafka on the sandbox", missing);
     }
-    let mut command = Command::new("python3");
+    let mut command = Command::new(python);
     command.arg(clients().join("confluent.py"));
     script(&Process::start(&["--partitions", "3"]), command, "python");
 }
@@ -249,13 +256,13 @@ fn confluent_kafka_for_python_does_what_it_does_with_kafka() {
 #[test]
 fn kafkajs_does_what_it_does_with_kafka() {
     if !installed("node", "--version") {
-        return skipped("kafkajs on the sandbox", "no `node` on PATH");
+        return loud("SKIPPED kafkajs on the sandbox: no `node` on PATH");
     }
     let folder = clients().join("kafkajs");
     if !folder.join("node_modules/kafkajs").is_dir() {
         return skipped(
             "kafkajs on the sandbox",
-            "it is not installed (npm install in tests/sandbox/clients/kafkajs)",
+            "it is not installed (npm install --no-package-lock in tests/sandbox/clients/kafkajs)",
         );
     }
     let mut command = Command::new("node");
@@ -266,7 +273,7 @@ fn kafkajs_does_what_it_does_with_kafka() {
 #[test]
 fn franz_go_does_what_it_does_with_kafka() {
     if !installed("go", "version") {
-        return skipped("franz-go on the sandbox", "no `go` on PATH");
+        return loud("SKIPPED franz-go on the sandbox: no `go` on PATH");
     }
     let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("franz");
     let built = Command::new("go")

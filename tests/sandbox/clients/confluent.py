@@ -36,7 +36,6 @@ def member(name):
             if message is not None:
                 assert message.error() is None, message.error()
                 read.add((message.topic(), message.partition(), message.offset()))
-    consumer.commit(asynchronous=False)
     consumer.close()
 
 def wait(what, condition):
