@@ -167,11 +167,11 @@ fn a_group_shares_partitions_and_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_a_handler_rejects_goes_to_the_dead_letters_and_comes_back() {
+fn what_a_handler_rejects_goes_to_the_dead_letters() {
     let sandbox = Process::start(&[]);
     sandbox.create("orders");
     on(&sandbox, &["produce", "-t", "orders", "-q"], "good\nbad\ngood\n").success();
-    let script = "read line; case $line in *bad*) exit 65;; esac";
+    let script = "sh -c 'read line; case $line in *bad*) exit 65;; esac'";
     let args = [
         "consume",
         "-b",

@@ -287,13 +287,11 @@ impl Group {
         now: u64,
         due: &mut Vec<Due>,
     ) {
-        let checked = self
-            .check(id, instance, generation)
-            .and_then(|()| match self.state {
-                State::Empty => Err(code::UNKNOWN_MEMBER_ID),
-                State::PreparingRebalance => Err(code::REBALANCE_IN_PROGRESS),
-                State::CompletingRebalance | State::Stable => Ok(()),
-            });
+        let checked = self.check(id, instance, generation).and(match self.state {
+            State::Empty => Err(code::UNKNOWN_MEMBER_ID),
+            State::PreparingRebalance => Err(code::REBALANCE_IN_PROGRESS),
+            State::CompletingRebalance | State::Stable => Ok(()),
+        });
         if let Err(error) = checked {
             due.push(Due::Synced(envelope, synced_error(error)));
             return;
