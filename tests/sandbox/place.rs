@@ -8,8 +8,11 @@ use barnabas::sandbox::{self, NewTopic, Options, Running};
 use crate::support::Finished;
 use crate::support::run::run_command;
 
+/// A topic's name, partitions and configurations.
+type Topic<'a> = (&'a str, i32, &'a [(&'a str, &'a str)]);
+
 /// A sandbox in this process' runtime.
-pub(crate) async fn inside(topics: &[(&str, i32, &[(&str, &str)])]) -> Running {
+pub(crate) async fn inside(topics: &[Topic<'_>]) -> Running {
     let topics = topics.iter().map(|(name, partitions, configs)| NewTopic {
         name: (*name).to_owned(),
         partitions: Some(*partitions),
