@@ -11,6 +11,7 @@
 //! - [`event`]: CloudEvents in records; [`handler`]: what a record is given to, over HTTP or in a process;
 //! - [`dead_letter`]: where records go that could not be processed, and how they come back;
 //! - [`app`]: composition: a member of a group at work;
+//! - [`sandbox`]: a broker for development and tests;
 //! - [`cli`]: the command line: flags, settings, output, a file per command;
 //! - [`mod@shutdown`], the signals that ask the process to end;
 //! - [`clock`]: the only door to time and randomness.
@@ -28,4 +29,5 @@ pub mod handler;
 pub mod produce;
 pub mod progress;
 pub mod record;
+pub mod sandbox;
 pub mod shutdown;

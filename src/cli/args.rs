@@ -5,6 +5,7 @@ mod dlq;
 mod groups;
 mod handlers;
 mod produce;
+mod sandbox;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ pub(crate) use consume::ConsumeArgs;
 pub(crate) use dlq::{DlqArgs, DlqCommand};
 pub(crate) use groups::{GroupsArgs, GroupsCommand};
 pub(crate) use produce::ProduceArgs;
+pub(crate) use sandbox::{FaultArgs, SandboxArgs, SandboxCommand, What};
 pub(crate) use topics::{TopicsArgs, TopicsCommand};
 
 /// Everything written on the command line, by setting, in the order written.
@@ -69,6 +71,7 @@ pub(crate) enum Command {
     Topics(TopicsArgs),
     Groups(GroupsArgs),
     Dlq(DlqArgs),
+    Sandbox(Box<SandboxArgs>),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
     Help(HelpArgs),
@@ -167,6 +170,7 @@ impl Cli {
             Command::Topics(args) => args.put(&mut flags),
             Command::Groups(args) => args.put(&mut flags),
             Command::Dlq(args) => args.put(&mut flags),
+            Command::Sandbox(args) => args.put(&mut flags),
             Command::Config(args) => {
                 args.json.put(&mut flags);
                 args.global.put(&mut flags);

@@ -133,6 +133,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             );
             block_on(command::dlq::run(brokers, dlq, &output))
         }
+        Command::Sandbox(args) => block_on(command::sandbox::run(settings.sandbox(args)?, &output)),
         Command::Config(args) => command::config::run(args, &settings, &output),
         Command::Completions(_) | Command::Help(_) => Ok(Exit::Done),
     }

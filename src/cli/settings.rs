@@ -12,6 +12,7 @@ mod layers;
 mod offsets;
 mod produce;
 mod refusal;
+mod sandbox;
 mod table;
 mod topics;
 mod values;
@@ -28,6 +29,7 @@ pub(crate) use layers::{Given, Origin};
 pub use offsets::Start;
 pub use produce::{Batching, Cut, OwnedHeader, ProduceSettings};
 pub(crate) use refusal::similar;
+pub use sandbox::SandboxSettings;
 pub(crate) use table::{ROWS, Row, Secrecy, Unit};
 pub use topics::{AlterTopics, CreateTopics, TopicsAction, TopicsSettings};
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::run;
 
-const PAGES: [(&str, &[&str]); 34] = [
+const PAGES: [(&str, &[&str]); 36] = [
     ("barnabas", &["--help"]),
     ("produce", &["produce", "--help"]),
     ("consume", &["consume", "--help"]),
@@ -32,7 +32,9 @@ const PAGES: [(&str, &[&str]); 34] = [
     ("dlq-replay", &["dlq", "replay", "--help"]),
     ("dlq-discard", &["dlq", "discard", "--help"]),
     ("dlq-purge", &["dlq", "purge", "--help"]),
+    ("sandbox", &["sandbox", "--help"]),
     ("config", &["config", "--help"]),
+    ("sandbox-fault", &["sandbox", "fault", "--help"]),
     ("completions", &["completions", "--help"]),
     ("help", &["help"]),
     ("help-config-file", &["help", "config-file"]),
@@ -92,7 +94,7 @@ fn help_of_a_command_is_the_same_by_flag_and_by_command() {
 #[test]
 fn every_flag_of_the_commands_names_its_variable() {
     let mut without = Vec::new();
-    for (_, args) in &PAGES[..25] {
+    for (_, args) in &PAGES[..26] {
         let help = run(args).stdout;
         let options = help
             .split("\n\n")

@@ -7,4 +7,5 @@ pub(crate) mod dlq;
 pub(crate) mod groups;
 pub(crate) mod help;
 pub(crate) mod produce;
+pub(crate) mod sandbox;
 pub(crate) mod topics;

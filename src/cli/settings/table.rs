@@ -796,6 +796,62 @@ pub(crate) static ROWS: &[Row] = &[
         Some("false"),
         "only say what would be done",
     ),
+    flag(
+        "sandbox-listen",
+        "--listen",
+        &[],
+        Some("127.0.0.1:9092"),
+        "where the sandbox listens, ADDRESS:PORT",
+    ),
+    flag(
+        "sandbox-advertise",
+        "--advertise",
+        &[],
+        None,
+        "host and port that the sandbox's clients are told",
+    ),
+    flag(
+        "sandbox-topics",
+        "--topics",
+        &[],
+        None,
+        "file with the sandbox's topics",
+    ),
+    flag(
+        "sandbox-data",
+        "--data",
+        &[],
+        None,
+        "folder in which the sandbox keeps everything",
+    ),
+    flag(
+        "sandbox-max-memory",
+        "--max-memory",
+        &[],
+        Some("512MiB"),
+        "bytes of records in the sandbox",
+    ),
+    flag(
+        "sandbox-partitions",
+        "--partitions",
+        &[],
+        Some("1"),
+        "partitions of a topic of the sandbox's, if nobody says",
+    ),
+    flag(
+        "sandbox-auto-create",
+        "--no-auto-create",
+        &[],
+        Some("true"),
+        "the sandbox's topics come to be when they are asked for",
+    ),
+    flag(
+        "sandbox-seed",
+        "--seed",
+        &[],
+        Some("0"),
+        "seed of the sandbox's faults and ids",
+    ),
 ];
 
 /// The setting that has this name of its own, as the code asks for it.
