@@ -1,13 +1,13 @@
 //! A broker for development and tests: one node, on the real Kafka protocol, in memory or in a folder. Not for production:
 //! there is one replica, nobody is kept out, and what a crash of the machine loses is lost.
 //!
-//! [`cluster`] is its pure core: requests, time and control lines go in, [`call::Action`]s come out. One task owns it, in
-//! [`listener`], with a task for each connection around it. In the order of a request: [`wire`] reads it, [`api`] has a file
-//! for each Kafka API, which works on a partition's [`log`], a [`group`] or [`transactions`]; [`faults`] may come between;
-//! [`keep`] says what a [`folder`] must be told.
+//! `cluster` is its pure core: requests, time and control lines go in, `call::Action`s come out. One task owns it, in
+//! `listener`, with a task for each connection around it. In the order of a request: `wire` reads it, `api` has a file
+//! for each Kafka API, which works on a partition's `log`, a `group` or `transactions`; `faults` may come between;
+//! `keep` says what a `folder` must be told.
 //!
 //! It imports `record` and nothing else of this crate (and `clock`, in the listener), so that client and sandbox share no
-//! logic. It does not name `kafka-protocol` either: see [`wire`].
+//! logic. It does not name `kafka-protocol` either: see `wire`.
 
 mod api;
 mod call;
