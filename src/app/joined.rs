@@ -155,7 +155,7 @@ impl Joined {
                         return Ok(Ending::Interrupted);
                     }
                     tell(Notice::Leaving);
-                    self.leave().await;
+                    self.begin_leaving();
                 }
             }
             self.leave_at_end().await;
@@ -416,11 +416,21 @@ impl Joined {
         }
     }
 
-    /// Begins no more, anywhere, and has the driver leave: it asks for each partition's end.
+    /// Begins no more, anywhere, and leaves.
     async fn leave(&mut self) {
         if self.leaving.is_some() {
             return;
         }
+        self.begin_leaving();
+        let ids: Vec<PartitionId> = self.owned.keys().cloned().collect();
+        for id in ids {
+            self.halt(&id, false).await;
+        }
+    }
+
+    /// Has the driver leave: it asks for each partition's end. Until then its records go on, since nobody else could have them:
+    /// a partition stands still only while it is handed over.
+    fn begin_leaving(&mut self) {
         let within = if self.owned.is_empty() {
             LEAVING_IDLE
         } else {
@@ -428,9 +438,5 @@ impl Joined {
         };
         self.leaving = Some(clock::now() + within);
         self.group.leave();
-        let ids: Vec<PartitionId> = self.owned.keys().cloned().collect();
-        for id in ids {
-            self.halt(&id, false).await;
-        }
     }
 }

@@ -86,7 +86,9 @@ impl Ring {
         match self.pieces.back_mut().filter(|last| last.len() < Self::PIECE) {
             Some(last) => last.push(seen),
             None => {
-                let mut piece = Vec::with_capacity(Self::PIECE);
+                // Most of thousands of partitions may have few.
+                let room = if self.len == 0 { 4 } else { Self::PIECE };
+                let mut piece = Vec::with_capacity(room);
                 piece.push(seen);
                 self.pieces.push_back(piece);
             }

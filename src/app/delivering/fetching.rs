@@ -178,7 +178,7 @@ impl Deliverer {
             }
             match source.rest.pop_front() {
                 Some(piece) if piece.offsets().start <= from => {
-                    self.feed(claim, &piece);
+                    let broken = self.feed(claim, &piece);
                     let wants = self.core.wants(claim);
                     let end = piece.offsets().end;
                     if wants.is_none_or(|wants| wants < end)
@@ -186,7 +186,8 @@ impl Deliverer {
                     {
                         owned.source.rest.push_front(piece);
                     }
-                    if wants == Some(from) {
+                    let again = |wants| broken.as_ref().is_some_and(|broken| broken.contains(&wants));
+                    if wants == Some(from) || wants.is_some_and(again) {
                         // A batch that cannot be decoded: what follows from that is another action.
                         return;
                     }
@@ -233,12 +234,13 @@ impl Deliverer {
         self.fetch_from(claim, from, true).await;
     }
 
-    fn feed(&mut self, claim: Claim, piece: &Piece) {
+    /// Gives the core what it wants of a piece, up to a batch that cannot be decoded; tells its offsets.
+    fn feed(&mut self, claim: Claim, piece: &Piece) -> Option<Range<i64>> {
         let now = now();
         let fetched = match piece {
             Piece::Gone(offsets) => {
                 self.core.lost(claim, offsets.end);
-                return;
+                return None;
             }
             Piece::Records(fetched) => fetched,
         };
@@ -267,9 +269,7 @@ impl Deliverer {
         for batch in Batches::new(&fetched.set) {
             let seen = transactions.decide(&batch);
             let next = batch.header.next_offset();
-            let Some(from) = self.core.wants(claim) else {
-                return;
-            };
+            let from = self.core.wants(claim)?;
             if next <= from {
                 continue;
             }
@@ -282,7 +282,10 @@ impl Deliverer {
                     self.core.fetched(now, claim, of(from..next, epoch), []);
                     continue;
                 }
-                Err(_) => return self.core.undecodable(claim, broken),
+                Err(_) => {
+                    self.core.undecodable(claim, broken.clone());
+                    return Some(broken);
+                }
             }
             // Damage within a batch is looked for first: what the core has taken cannot be taken back.
             let sound = batch
@@ -291,9 +294,10 @@ impl Deliverer {
             let records = if sound {
                 batch.records(&mut self.buffer)
             } else {
-                return self.core.undecodable(claim, broken);
+                self.core.undecodable(claim, broken.clone());
+                return Some(broken);
             };
-            let Ok(records) = records else { return };
+            let Ok(records) = records else { return None };
             let records = records.map_while(Result::ok).map(|record| {
                 let id = ids.as_ref().and_then(|ids| ids.of(&record, replay));
                 let mut record = body::fetched(&record, codec, id);
@@ -305,7 +309,7 @@ impl Deliverer {
             });
             self.core.fetched(now, claim, of(from..next, epoch), records);
             if self.core.wants(claim) != Some(next) {
-                return;
+                return None;
             }
         }
         // Offsets without a record at the end are done with those before them.
@@ -315,5 +319,6 @@ impl Deliverer {
             self.core
                 .fetched(now, claim, of(from..fetched.offsets.end, -1), []);
         }
+        None
     }
 }

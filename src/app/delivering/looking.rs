@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::body::Body;
 use super::ids::IdFrom;
 use crate::broker::cluster::{Cluster, Lane, Node};
-use crate::broker::error::{Error, Retry};
+use crate::broker::error::{Error, ResponseError, Retry};
 use crate::broker::fetch::{self as wire, FetchLimits, Part, Wanted};
 use crate::broker::metadata::PartitionId;
 use crate::broker::offsets::{self, OffsetQuery};
@@ -52,8 +52,30 @@ pub(super) async fn reload(
             Reloaded::Body(body, size)
         }
         None if part.log_start > offset => Reloaded::BelowStart,
-        None => Reloaded::Compacted,
+        None if tells_of(&part, offset) => Reloaded::Compacted,
+        // A new leader may not tell the end of its log yet, and a batch may be damaged on its way.
+        None => return Err(not_told(id, offset)),
     })
+}
+
+/// Whether an answer says that a record is not there: a sound batch would hold it, or the first one behind it was read.
+fn tells_of(part: &Part, offset: i64) -> bool {
+    let batch = Batches::new(&part.records).find(|batch| batch.header.next_offset() > offset);
+    batch.is_some_and(|batch| {
+        let mut buffer = DecodeBuffer::new();
+        batch.header.base_offset > offset
+            || batch
+                .records(&mut buffer)
+                .is_ok_and(|mut records| records.all(|record| record.is_ok()))
+    })
+}
+
+fn not_told(id: &PartitionId, offset: i64) -> Error {
+    Error::Refused {
+        what: format!("reading offset {offset} of partition {} of topic {}", id.1, id.0),
+        code: ResponseError::OffsetNotAvailable,
+        message: Some("the answer does not hold it".to_owned()),
+    }
 }
 
 /// A record that somebody asks for, or why it is not there.
@@ -177,7 +199,10 @@ impl Back {
         let next = Batches::new(&part.records)
             .last()
             .map(|batch| batch.header.next_offset());
-        self.from = Some(next.filter(|next| *next > from).unwrap_or(to));
+        self.from = match next.filter(|next| *next > from) {
+            None if part.high_watermark < to => return Err(not_told(&self.id, from)),
+            next => Some(next.unwrap_or(to)),
+        };
         self.found += found.len();
         Ok(found)
     }

@@ -19,6 +19,8 @@ const IMPATIENT: u64 = 3_000;
 /// How often it is asked whether a topic of replays has come, in milliseconds: whoever replays waits for it, and the
 /// question names nothing but those that are not there.
 pub(super) const REPLAYS: u64 = 3_000;
+/// So much longer for each that is not there, in milliseconds: the question and its answer have their names.
+pub(super) const FOR_EACH_REPLAY: u64 = 100;
 /// So many looks in a row have to miss a topic until it is taken for deleted: brokers start with old metadata.
 const MISSES: u32 = 3;
 

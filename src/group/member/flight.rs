@@ -71,10 +71,14 @@ impl Flights {
     }
 }
 
+/// How long between two signs of life at least, in milliseconds.
+const BEAT: u64 = 1_000;
+
 impl Member {
-    /// How long between two reports, in milliseconds.
+    /// How long between two reports, in milliseconds: one that is no more than a sign of life has time.
     fn interval(&self) -> u64 {
-        self.spread(self.settings.report)
+        let least = if self.has_news() { 0 } else { BEAT };
+        self.spread(self.settings.report.max(least))
     }
 
     /// A thirty-third of a second for each member, at least `least`, at most a quarter of the session.

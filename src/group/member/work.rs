@@ -378,6 +378,11 @@ impl Member {
         })
     }
 
+    /// Whether there is progress to report.
+    pub(super) fn has_news(&self) -> bool {
+        self.runs.values().any(|run| run.dirty)
+    }
+
     /// Whether any handler may run.
     pub(super) fn is_busy(&self) -> bool {
         !self.ending.is_empty() || self.runs.values().any(Run::has_handlers)

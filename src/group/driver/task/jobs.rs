@@ -223,7 +223,9 @@ impl Task {
             }
             Err(error) => tracing::info!("cannot look for what is replayed: {}", error.chain()),
         }
-        self.next_glance = Some(clock::mono_millis() + topics::REPLAYS);
+        let missing = self.topics.missing_replays(&self.settings.group).len() as u64;
+        let wait = topics::REPLAYS.max(missing * topics::FOR_EACH_REPLAY);
+        self.next_glance = Some(clock::mono_millis() + wait);
     }
 
     /// Commits to Kafka's own group what has changed, if it is time.

@@ -142,6 +142,12 @@ impl Facts<'_> {
             lag,
             ..Why::default()
         };
+        if bounds.is_none() {
+            why.because(
+                "unreachable",
+                "the brokers do not tell where its log begins and ends",
+            );
+        }
         self.of_operators(id, now, &mut why);
         self.of_owner(id, now, &mut why);
         if let Some(owner) = &now.owner {
@@ -297,7 +303,7 @@ impl Facts<'_> {
         }
         let noted = |offset: i64| holds?.held.iter().find(|waiting| waiting.offset == offset);
         let line = |offset: &i64| {
-            let held = now.progress.held.get(offset);
+            let held = now.progress.held.get(offset).filter(|held| held.tries > 0);
             records::line(*offset, held, noted(*offset), self.now)
         };
         why.records = held.iter().take(MAX_RECORDS).map(line).collect();
