@@ -213,7 +213,7 @@ fn only_what_changed_is_reported() {
         _ => None,
     });
     let entries: Vec<usize> = entries.collect();
-    assert_eq!(entries.len(), 5, "one a second");
+    assert_eq!(entries.len(), 3, "one for what is new, then one each two seconds");
     assert_eq!(entries.iter().sum::<usize>(), 2);
 }
 
