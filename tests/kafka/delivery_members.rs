@@ -185,11 +185,12 @@ fn a_member_that_leaves_waits_for_what_is_in_hand_and_for_no_retry() {
     let case = Case::new(kafka, "drains", 1);
     let http = Http::start(|seen| match (seen.key.as_str(), seen.before) {
         ("slow", _) => Reply::After(Duration::from_secs(2), 204),
-        ("later", 0) => Reply::Status(500),
+        // Not before four seconds are over: a back-off alone may be over at once.
+        ("later", 0) => Reply::With(503, "retry-after: 4".to_owned()),
         _ => Reply::Status(204),
     });
     case.publish("slow:0\nlater:1\nslow:2\n");
-    let flags = ["--backoff", "4s..4s", "--handler-timeout", "30s"];
+    let flags = ["--backoff", "5s..5s", "--handler-timeout", "30s"];
     let member = case.posts(&http, &flags);
     wait_for("both are there", LIMIT, || (http.count() == 2).then_some(()));
     thread::sleep(Duration::from_millis(200));

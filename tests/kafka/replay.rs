@@ -2,6 +2,7 @@
 //! beside a newer event of their key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +14,7 @@ use crate::delivery_support::{Case, places};
 use crate::group::group_name;
 use crate::member::LIMIT;
 use crate::support::dist::installed;
-use crate::support::{Finished, Kafka, loud, run, skipped, wait_for};
+use crate::support::{Finished, Kafka, Live, loud, skipped, wait_for};
 
 /// How soon a topic of replays is to be read that was made while the group runs. (It is looked for every 3 s.)
 const SOON: Duration = Duration::from_secs(12);
@@ -432,7 +433,14 @@ fn replaying_to_the_source_asks_twice() {
         kafka.bootstrap(),
         case.dlq()
     );
-    let answer = |answers: &str| run("script", &["-qec", &command, "/dev/null"], answers.as_bytes());
+    // The terminal stays until the command has ended, or its last words would be lost.
+    let answer = |answers: &str| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]);
+        let mut script = Live::start(script);
+        script.write(answers.as_bytes());
+        script.finish()
+    };
     let asked = answer("y\nn\n");
     assert!(!asked.status.success());
     let text = asked.text();
