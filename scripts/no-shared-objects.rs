@@ -1,4 +1,4 @@
-//! Linked into the static binary in place of glibc's `__libc_dlopen_mode` (`scripts/build-static` does it).
+//! Linked into the static binary in place of glibc's `__libc_dlopen_mode` and libgcc's `_Unwind_Backtrace` (`scripts/build-static` does it).
 //!
 //! A static glibc reads `/etc/nsswitch.conf`, and loads a shared object for each source named there but `files` and `dns`, with the libc
 //! that this needs: the system's, of another version as a rule. On Debian 13 that killed a binary built on Debian 12 with
@@ -16,4 +16,13 @@ use core::ffi::{c_char, c_int, c_void};
 #[unsafe(no_mangle)]
 pub extern "C" fn __wrap___libc_dlopen_mode(_name: *const c_char, _mode: c_int) -> *mut c_void {
     core::ptr::null_mut()
+}
+
+/// There is no frame to go back to: the binary has no tables for unwinding (`scripts/no-unwind-tables.ld`), and libgcc's own
+/// function aborts where it does not find one for itself. It is called for a backtrace, with `RUST_BACKTRACE` set.
+// SAFETY: the linker's `--wrap=_Unwind_Backtrace` makes this name, so nothing else bears it.
+#[unsafe(no_mangle)]
+pub extern "C" fn __wrap__Unwind_Backtrace(_trace: *const c_void, _argument: *mut c_void) -> c_int {
+    const END_OF_STACK: c_int = 5; // _URC_END_OF_STACK
+    END_OF_STACK
 }

@@ -158,3 +158,17 @@ fn a_name_that_nobody_knows_is_named() {
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("nobody.test"), "{said}");
 }
+
+/// libgcc's own function for backtraces aborts where there are no tables for unwinding (scripts/no-unwind-tables.ld).
+#[test]
+fn an_error_is_told_also_where_backtraces_are_wanted() {
+    let Some(binary) = binary() else { return };
+    let output = Command::new(&binary)
+        .args(["topics", "list", "-b", "127.0.0.1:1", "--timeout", "100ms"])
+        .env("RUST_BACKTRACE", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("127.0.0.1:1"), "{said}");
+}
