@@ -6,16 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::delivery_handler::{Http, Reply, Seen, in_order, one_at_a_time, owners_in_turn};
 use crate::delivery_support::{Case, numbered, places};
+use crate::groups_why::why;
 use crate::member::LIMIT;
 use crate::support::{Kafka, loud, wait_for};
 
 /// How many of the attempts count at least and at most, by what the handler saw of others at the time: another key's success
 /// ended since the attempt before, and another one began after it and ended before the next.
 fn counted(seen: &[Seen], tried: &[&Seen]) -> (usize, usize) {
-    /// How much later the member may know than the handler.
-    const SLACK: Duration = Duration::from_millis(30);
+    /// How much later the member may know than the handler, on a machine that does other things.
+    const SLACK: Duration = Duration::from_millis(200);
     let others: Vec<(Instant, Instant)> = seen
         .iter()
         .filter(|other| other.status == 204)
@@ -58,18 +61,19 @@ fn attempts_are_carried_over_when_the_owner_is_killed_twice() {
     });
     case.publish("poison:0\n");
     let flags = ["--retry", "9", "--backoff", "400ms..800ms"];
+    let tries = |why: &Value| why["partitions"][0]["records"][0]["tries"].as_u64().unwrap_or(0);
+    // At each kill: attempts in the group's log at least, and those that the handler had seen.
+    let mut reported: Vec<(u64, usize)> = Vec::new();
     case.with_traffic(|| {
-        let mut tried = 0;
         for _ in 0..2 {
+            let before = reported.last().map_or(0, |(tries, _)| *tries);
             let member = case.posts(&http, &flags);
-            wait_for("it is tried three times more", LIMIT, || {
-                (of(&http, "poison").len() >= tried + 3).then_some(())
+            let found = why(&case, "three more attempts are reported", |why| {
+                tries(why) >= before + 3
             });
-            // Reports are made within half a second here; the last attempt may be missing in it.
-            thread::sleep(Duration::from_millis(300));
             member.signal("KILL");
             member.finish();
-            tried = of(&http, "poison").len();
+            reported.push((tries(&found), of(&http, "poison").len()));
         }
         let mut member = case.posts(&http, &flags);
         member.says("was set aside (exhausted)");
@@ -99,13 +103,15 @@ fn attempts_are_carried_over_when_the_owner_is_killed_twice() {
     ));
     let last = *numbers.last().expect("it was tried");
     assert_eq!(letter.number("deliveries"), i64::from(last), "its attempts");
-    // An attempt that was not reported before the kill is made again under its number.
-    assert!(
-        numbers
-            .windows(2)
-            .all(|pair| pair[1] <= pair[0] + 1 && pair[1] + 2 >= pair[0]),
-        "{numbers:?}"
-    );
+    // Attempts that were not reported before a kill are made again under their numbers, and no others.
+    for (at, pair) in numbers.windows(2).enumerate() {
+        let kill = reported.iter().find(|(_, seen)| *seen == at + 1);
+        let least = kill.map_or(pair[0], |(tries, _)| u32::try_from(*tries).expect("few"));
+        assert!(
+            (least + 1..=pair[0] + 1).contains(&pair[1]),
+            "{numbers:?}, at kills {reported:?}"
+        );
+    }
     // A kill loses the attempts that were made again, and whether the one before them counted.
     let lost = numbers.len() - usize::try_from(last).expect("few") + 2;
     assert!(

@@ -13,7 +13,7 @@ use crate::barnabas_bin::{barnabas, live, produce};
 use crate::delivery_handler::Http;
 use crate::group::group_name;
 use crate::member::{LIMIT, Member};
-use crate::support::{Kafka, wait_for};
+use crate::support::{Kafka, loud, wait_for};
 
 /// Short times, so that a test takes seconds.
 const SHORT: [[&str; 2]; 4] = [
@@ -105,14 +105,27 @@ impl<'k> Case<'k> {
     /// Waits until the group's position is the end of each partition, and returns the lines of `groups describe`.
     #[track_caller]
     pub(crate) fn finished(&self) {
+        let began = barnabas::clock::now();
+        let mut told = false;
         wait_for("the group has finished all", LIMIT, || {
             let finished = self.described()["lag"].as_i64() == Some(0);
             if !finished {
+                if !told && began.elapsed() > LIMIT * 3 / 4 {
+                    told = true;
+                    loud(&self.why());
+                }
                 // Each look is a process.
                 thread::sleep(Duration::from_millis(200));
             }
             finished.then_some(())
         });
+    }
+
+    /// What holds the group back, for whoever reads that a test failed.
+    fn why(&self) -> String {
+        let bootstrap = self.kafka.bootstrap();
+        let run = barnabas(&["groups", "why", "-b", &bootstrap, &self.group], b"");
+        format!("{}{}", run.text(), run.stderr)
     }
 
     /// The group as `groups describe --json` has it; null if there is none.

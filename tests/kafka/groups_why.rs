@@ -30,7 +30,7 @@ fn json(case: &Case<'_>, args: &[&str]) -> Value {
 
 /// Asks until it is answered with something that is wanted.
 #[track_caller]
-fn why(case: &Case<'_>, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn why(case: &Case<'_>, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     wait_for(what, LIMIT, || {
         // A first member may not have made the log yet.

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
 use crate::barnabas_bin::{barnabas, live, path};
 use crate::delivery_handler::{Http, Reply, Seen, in_order, one_at_a_time, owners_in_turn};
 use crate::delivery_support::{Case, places};
@@ -102,15 +105,18 @@ impl Mended {
     }
 }
 
-/// So many bad events of `keys` keys, one in six: of more, the first twenty might look like a bad deploy. Six times the first
-/// is a multiple of six times the second.
+/// So many bad events of `keys` keys, one in each six, by chance: did all keys come to theirs in the same round, each would wait for
+/// its dead letter while the others do the same, and that looks like a bad deploy to the fuse.
 fn some_bad(bad: usize, keys: usize) -> String {
-    let line = |n: usize| {
-        let (round, key) = (n / keys, n % keys);
-        let kind = if (round + key) % 6 == 0 { "bad" } else { "good" };
-        format!("k{key}:{kind}-{n}\n")
+    let mut random = StdRng::seed_from_u64(6);
+    let six = |six: usize| {
+        let chosen = random.gen_range(0..6);
+        (0..6).fold(String::new(), |text, at| {
+            let (n, kind) = (six * 6 + at, if at == chosen { "bad" } else { "good" });
+            text + &format!("k{}:{kind}-{n}\n", n % keys)
+        })
     };
-    (0..bad * 6).map(line).collect()
+    (0..bad).map(six).collect()
 }
 
 /// Good events of the same keys, all the time while `work` is done.
