@@ -9,6 +9,7 @@ mod ending;
 mod expiry;
 mod finish;
 mod outcome;
+mod pressure;
 mod ready;
 mod telling;
 #[cfg(test)]
@@ -89,6 +90,10 @@ pub struct Core<B> {
     buffer: Buffer,
     /// Lanes whose last record went to the dead letters.
     follows: BTreeSet<LaneKey>,
+    /// Heads of such lanes that failed as well, in a partition short of room: they wait for proof.
+    proving: BTreeMap<Claim, BTreeSet<EntryId>>,
+    /// For how many of these others' successes are proof still, and when the last of those was.
+    proof: (u32, u64),
     /// Lanes of which a record was given up without proof.
     given_up: BTreeSet<LaneKey>,
     /// The target asked for a pause until then.
@@ -113,6 +118,8 @@ struct Stream {
     share: Share,
     /// Fetching has stopped at a bound.
     stopped: bool,
+    /// As many records may be unfinished: [`Settings::max_unfinished`] but for what is kept for proof.
+    most: usize,
     /// The operator has paused it.
     paused: bool,
     /// It starts nothing more.
@@ -188,6 +195,8 @@ impl<B: Clone> Core<B> {
             rate: Rate::default(),
             buffer: Buffer::new(settings.max_buffer),
             follows: BTreeSet::new(),
+            proving: BTreeMap::new(),
+            proof: (0, 0),
             given_up: BTreeSet::new(),
             paused_until: 0,
             evict_at: 0,
@@ -241,6 +250,7 @@ impl<B: Clone> Core<B> {
             turning: [false; 2],
             share: Share::default(),
             stopped: false,
+            most: pressure::usual(self.settings.max_unfinished),
             paused: false,
             draining: false,
             cancelled: None,

@@ -133,6 +133,18 @@ impl Tries {
         }
     }
 
+    /// The last failure counts if another lane starts and succeeds behind it.
+    #[must_use]
+    pub fn may_count(&self) -> bool {
+        self.clean
+    }
+
+    /// It counts: others' successes are proof enough.
+    pub fn count(&mut self) {
+        self.clean = false;
+        self.counted = self.counted.saturating_add(1);
+    }
+
     /// Decides at the time at which it is due again.
     pub fn due(
         &mut self,
@@ -145,7 +157,7 @@ impl Tries {
     ) -> Verdict {
         let clean = std::mem::replace(&mut self.clean, false);
         if rules.has(Rule::Proof) && clean && !due.open && others.started_after(self.last_fail, lane) {
-            self.counted = self.counted.saturating_add(1);
+            self.count();
         }
         let retries = settings.retries.get();
         let waited = self.first_failed.map_or(0, |first| {

@@ -19,7 +19,7 @@ pub enum Rule {
     Proof,
     /// After a long time a record goes without proof, so that the last key of a quiet topic ends.
     GiveUp,
-    /// Close to the bound proven heads and the followers of dead-lettered ones go at once.
+    /// Close to the bound proven heads go at once, and followers of dead-lettered ones as soon as others' successes prove one failure.
     Tight,
     /// At the bound quiet failures are enough.
     Full,

@@ -134,7 +134,7 @@ impl<B: Clone> Core<B> {
             stream.broken = (position, 0);
         }
         stream.broken.1 += 1;
-        if stream.entries.len() + 1 >= self.settings.max_unfinished {
+        if stream.entries.len() + 1 >= stream.most {
             self.stop(claim);
             return;
         }
@@ -213,23 +213,6 @@ impl<B: Clone> Core<B> {
         }
     }
 
-    /// Goes on fetching, if there is room again for a good part, or for anything and nothing else to do.
-    pub(super) fn go_on(&mut self, claim: Claim) {
-        let Some(stream) = self.streams.get_mut(&claim) else {
-            return;
-        };
-        if !stream.stopped || stream.is_over() {
-            return;
-        }
-        let most = self.settings.max_unfinished;
-        let idle = stream.ready.iter().all(std::collections::BTreeSet::is_empty);
-        let (least, tenths) = if idle { (most / 64, 0) } else { (most / 4, 3) };
-        if stream.entries.len() + least.max(1) <= most && self.buffer.has_room(stream.share, 1, tenths) {
-            stream.stopped = false;
-            self.fetch(claim);
-        }
-    }
-
     /// Some of the partitions that have stopped may go on by what others gave back, or by what can leave the buffer.
     pub(super) fn relieve(&mut self, now: Now) {
         /// At a time: each poll looks at others.
@@ -243,7 +226,7 @@ impl<B: Clone> Core<B> {
                 continue;
             };
             let idle = stream.ready.iter().all(std::collections::BTreeSet::is_empty);
-            let bytes = stream.entries.len() < self.settings.max_unfinished;
+            let bytes = stream.entries.len() < stream.most;
             if idle && bytes && self.evict(now) {
                 self.go_on(claim);
             }
@@ -258,7 +241,7 @@ impl<B: Clone> Core<B> {
             let Some(stream) = core.streams.get(&claim) else {
                 return false;
             };
-            stream.entries.len() < core.settings.max_unfinished
+            stream.entries.len() < stream.most
                 && (core.goes_without_body(&core.lane(stream, claim, record))
                     || core.buffer.has_room(stream.share, record.size, 0))
         };
@@ -268,7 +251,7 @@ impl<B: Clone> Core<B> {
         if self
             .streams
             .get(&claim)
-            .is_some_and(|stream| stream.entries.len() < self.settings.max_unfinished)
+            .is_some_and(|stream| stream.entries.len() < stream.most)
             && self.evict(now)
         {
             return fits(self);

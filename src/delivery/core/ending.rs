@@ -104,6 +104,7 @@ impl<B: Clone> Core<B> {
         for (offset, lane) in &stream.reports {
             self.todo.extend(self.lanes.reported(lane, claim, *offset));
         }
+        self.proving.remove(&claim);
         for turn in &mut self.turns {
             turn.retain(|other| *other != claim);
         }

@@ -40,6 +40,9 @@ impl<B: Clone> Core<B> {
             self.buffer.give(&mut stream.share, entry.size, charge);
         }
         stream.entries.remove(&entry.offset);
+        if let Some(proving) = self.proving.get_mut(&entry.claim) {
+            proving.remove(&id);
+        }
         stream.track.finish(entry.offset..entry.end);
         if let Some(event) = entry.id {
             stream.ids.remove(&(event, entry.offset));

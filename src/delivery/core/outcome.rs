@@ -48,6 +48,7 @@ impl<B: Clone> Core<B> {
             self.changed(change);
             self.fuse.push(lane, false);
             self.finish(id, How::Done);
+            self.prove(now);
             return;
         }
         if probe {
@@ -166,6 +167,9 @@ impl<B: Clone> Core<B> {
         let wait = retry::backoff(&self.settings, entry.tries.tries, &mut self.random);
         self.hold(now, id, (now.mono + wait).max(not_before));
         self.thin(&lane, id);
+        if not_before == 0 {
+            self.ask_for_proof(now, id);
+        }
     }
 
     /// The handler refused a record.
@@ -222,7 +226,7 @@ impl<B: Clone> Core<B> {
         self.schedule(id, due);
     }
 
-    fn schedule(&mut self, id: EntryId, due: u64) {
+    pub(super) fn schedule(&mut self, id: EntryId, due: u64) {
         self.unschedule(id);
         let Some(entry) = self.lanes.get_mut(id) else {
             return;

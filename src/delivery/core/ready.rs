@@ -96,6 +96,9 @@ impl<B: Clone> Core<B> {
                 return;
             }
             self.note_stall(id);
+            if full {
+                self.let_more_in(claim);
+            }
             Kind::Again
         };
         let Some(entry) = self.lanes.get_mut(id) else {
@@ -111,22 +114,6 @@ impl<B: Clone> Core<B> {
             ready.insert((key, id));
         }
         self.turn(claim);
-    }
-
-    /// Whether room is short by what stands still, and whether nothing else is left that could prove anything. What is
-    /// fresh is in no one's way: it leaves by itself, and in a backlog it fills the bound all the time.
-    fn pressure(&self, claim: Claim) -> (bool, bool) {
-        let Some(stream) = self.streams.get(&claim) else {
-            return (false, false);
-        };
-        let (all, most) = (stream.entries.len(), self.settings.max_unfinished);
-        let crowded = all * 4 >= most * 3;
-        if !self.rules.has(Rule::Stalled) {
-            return (crowded, stream.stopped);
-        }
-        let stalled = self.lanes.stalled(claim);
-        let full = stream.stopped && crowded && stalled.all * 16 >= all * 15;
-        (stalled.bad * 4 >= most * 3 || full, full)
     }
 
     /// It goes to the dead letters as soon as the lease allows it; or waits for the fuse, if that has blown.

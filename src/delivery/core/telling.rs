@@ -52,7 +52,7 @@ impl<B: Clone> Core<B> {
     pub fn stopped(&self, claim: Claim) -> Option<String> {
         let stream = self.streams.get(&claim).filter(|stream| stream.stopped)?;
         let unfinished = stream.entries.len();
-        Some(if unfinished >= self.settings.max_unfinished {
+        Some(if unfinished >= stream.most {
             format!("{unfinished} of its events are not finished, as many as may be")
         } else {
             format!("there is no more room in --max-buffer ({unfinished} of its events are not finished)")

@@ -16,22 +16,37 @@ fn held_for_a_day() -> Settings {
     }
 }
 
+/// Fetches what the core wants of `backlog` records.
+fn feed(bench: &mut Bench, backlog: i64, nth: i64) {
+    while let Some(from) = bench.core.wants(bench.claim).filter(|from| *from < backlog) {
+        let to = backlog.min(from + 500);
+        let keys: Vec<Option<u64>> = (from..to)
+            .map(|at| Some(if at % nth == 0 { 0 } else { at.unsigned_abs() }))
+            .collect();
+        bench.fetch(from, &keys);
+        if bench.core.wants(bench.claim) == Some(from) {
+            return;
+        }
+    }
+}
+
+/// Has the bodies that the core asks for.
+fn reload(bench: &mut Bench) {
+    for action in std::mem::take(&mut bench.other) {
+        if let Action::Reload { claim, offset } = action {
+            let body = crate::delivery::Reloaded::Body(offset, 1_000);
+            bench.core.reloaded(claim, offset, body);
+        }
+    }
+}
+
 /// Works through `backlog` records of which every `nth` is of the failing key, for as long as anything new starts.
 /// What was done, and what was given up.
 fn work(bench: &mut Bench, backlog: i64, nth: i64) -> (BTreeSet<i64>, Vec<Letter<i64>>) {
     let (mut done, mut letters) = (BTreeSet::new(), Vec::new());
     let mut idle = 0;
     while idle < 200 {
-        while let Some(from) = bench.core.wants(bench.claim).filter(|from| *from < backlog) {
-            let to = backlog.min(from + 500);
-            let keys: Vec<Option<u64>> = (from..to)
-                .map(|at| Some(if at % nth == 0 { 0 } else { at.unsigned_abs() }))
-                .collect();
-            bench.fetch(from, &keys);
-            if bench.core.wants(bench.claim) == Some(from) {
-                break;
-            }
-        }
+        feed(bench, backlog, nth);
         let before = done.len() + letters.len();
         for offset in bench.started() {
             if offset % nth == 0 {
@@ -45,12 +60,7 @@ fn work(bench: &mut Bench, backlog: i64, nth: i64) -> (BTreeSet<i64>, Vec<Letter
             bench.core.letter(bench.now, letter.attempt, true);
             letters.push(letter);
         }
-        for action in std::mem::take(&mut bench.other) {
-            if let Action::Reload { claim, offset } = action {
-                let body = crate::delivery::Reloaded::Body(offset, 1_000);
-                bench.core.reloaded(claim, offset, body);
-            }
-        }
+        reload(bench);
         idle = if done.len() + letters.len() > before {
             0
         } else {
@@ -83,4 +93,40 @@ fn a_failing_key_with_a_third_of_the_records_gives_way_when_three_quarters_of_th
     let offsets: Vec<i64> = letters.iter().map(|letter| letter.offsets.start).collect();
     let first: Vec<i64> = (0..30_000).step_by(3).take(offsets.len()).collect();
     assert_eq!(offsets, first, "in order, and no more than needed");
+}
+
+/// A handler that takes 2 ms: how many milliseconds until all others are done, and until the first was given up.
+fn time_for_others(bench: &mut Bench, backlog: i64, nth: i64) -> (u64, u64) {
+    let (begin, mut first) = (bench.now.mono, None);
+    let mut others = backlog - (backlog + nth - 1) / nth;
+    while others > 0 {
+        feed(bench, backlog, nth);
+        bench.wait(2);
+        for offset in bench.started() {
+            let fails = offset % nth == 0;
+            bench.end(offset, if fails { BROKEN } else { Outcome::Done });
+            others -= i64::from(!fails);
+        }
+        for letter in std::mem::take(&mut bench.letters) {
+            first.get_or_insert(bench.now.mono - begin);
+            bench.core.letter(bench.now, letter.attempt, true);
+        }
+        reload(bench);
+        assert!(bench.now.mono - begin < 3_600_000, "{others} are not done");
+    }
+    (bench.now.mono - begin, first.unwrap_or_default())
+}
+
+#[test]
+fn a_failing_key_with_a_third_of_the_records_costs_its_partition_no_back_off_for_each() {
+    let (fine, _) = time_for_others(&mut Bench::new(slots(16)), 30_000, 30_000);
+    let (failing, head) = time_for_others(&mut Bench::new(slots(16)), 30_000, 3);
+    println!("{fine} {failing} {head}");
+    // The first is to have all its attempts, of which each needs proof. Of 10,000 records of the key 4,096 may wait, and the
+    // rest goes one after the other.
+    assert!(head < 10 * 60_000, "{head} ms until the first was given up");
+    assert!(
+        failing - head < fine + 2 * 2 * 6_000,
+        "{failing} ms, {head} of them for the first, and {fine} ms without a failing key"
+    );
 }
