@@ -31,6 +31,8 @@ pub(crate) struct Limits {
     pub(crate) partitions: i32,
     /// Topics come to be when a client asks for them.
     pub(crate) auto_create: bool,
+    /// Configurations of topics that have none of their own, checked.
+    pub(crate) configs: BTreeMap<String, String>,
     /// There is a folder that is told of each change.
     pub(crate) kept: bool,
     /// Host and port that clients are told, instead of those they came by.
@@ -132,7 +134,7 @@ impl Cluster {
                         Log::recovered(segments, *start, *epoch, now.wall)
                     });
                 let partitions: Vec<Log> = logs.collect();
-                let rules = config::rules(&topic.configs, self.segment_limit());
+                let rules = config::rules(&topic.configs, &self.limits.configs, self.segment_limit());
                 let configs = topic.configs;
                 self.topics.insert(
                     name,

@@ -51,6 +51,9 @@ pub enum SandboxError {
         /// As a client would be told.
         why: String,
     },
+    /// One of the configurations for topics is not possible.
+    #[error("configuration of topics: {0}")]
+    Config(String),
     /// The sandbox has ended.
     #[error("the sandbox has ended")]
     Ended,
@@ -150,10 +153,12 @@ pub async fn start(options: Options) -> Result<Running, SandboxError> {
     };
     let listener = TcpListener::bind(options.listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
+    super::topics::check_configs(&options.configs).map_err(|(_, why)| SandboxError::Config(why))?;
     let limits = Limits {
         max_memory: options.max_memory,
         partitions: options.partitions,
         auto_create: options.auto_create,
+        configs: options.configs,
         kept: folder.is_some(),
         advertised: options.advertised,
         seed: options.seed,

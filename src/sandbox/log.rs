@@ -1,6 +1,7 @@
 //! A partition's log: batches in segments, as they came, in memory. Pure: time is an argument.
 
 mod batch;
+mod check;
 mod clean;
 mod producers;
 
@@ -80,10 +81,26 @@ pub(crate) struct Aborted {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Appended {
     pub(crate) base: i64,
-    /// The broker's time, if that is what the topic keeps; -1 otherwise.
+    /// The broker's time, if that is what the topic keeps, and the batch's if it was there already; -1 otherwise.
     pub(crate) append_time: i64,
     /// The segment and the bytes that are new in it; `None` if it was there already.
     pub(crate) new: Option<(i64, Bytes)>,
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    /// Kafka's.
+    pub(crate) code: i16,
+    /// Records by their place in the batch, with what is wrong about them.
+    pub(crate) records: Vec<(i32, String)>,
+}
+
+impl From<i16> for Rejected {
+    fn from(code: i16) -> Self {
+        let records = Vec::new();
+        Rejected { code, records }
+    }
 }
 
 /// A partition's log.
@@ -225,49 +242,46 @@ impl Log {
         self.open.keys().copied()
     }
 
-    /// Appends the batch of a Produce request.
+    /// Appends the batch of a Produce request; `place` is this partition, for words.
     ///
     /// # Errors
-    /// Kafka's error code.
-    pub(crate) fn append(&mut self, mut set: BytesMut, rules: &Rules, now: i64) -> Result<Appended, i16> {
+    /// Kafka's error code, and what is wrong about which record.
+    pub(crate) fn append(
+        &mut self,
+        mut set: BytesMut,
+        rules: &Rules,
+        now: i64,
+        place: (&str, i32),
+    ) -> Result<Appended, Rejected> {
         let mut batches = Batches::new(&set);
         let batch = batches.next().ok_or(code::INVALID_RECORD)?;
         if batches.next().is_some() || batches.remainder() != Remainder::None {
-            return Err(code::INVALID_RECORD);
+            return Err(code::INVALID_RECORD.into());
         }
         let mut header = batch.header;
         if header.size > rules.max_message_bytes {
-            return Err(code::MESSAGE_TOO_LARGE);
+            return Err(code::MESSAGE_TOO_LARGE.into());
         }
         if header.magic != 2 {
-            return Err(code::INVALID_RECORD);
+            return Err(code::INVALID_RECORD.into());
         }
         batch.verify().map_err(|_| code::CORRUPT_MESSAGE)?;
         if header.codec().is_err() {
-            return Err(code::UNSUPPORTED_COMPRESSION_TYPE);
+            return Err(code::UNSUPPORTED_COMPRESSION_TYPE.into());
         }
         let count = i64::from(header.count);
         if count < 1 || header.last_offset - header.base_offset != count - 1 || header.is_control() {
-            return Err(code::INVALID_RECORD);
+            return Err(code::INVALID_RECORD.into());
         }
-        if !rules.append_time
-            && (header.max_timestamp > now.saturating_add(rules.after_max)
-                || header.max_timestamp < now.saturating_sub(rules.before_max))
-        {
-            return Err(code::INVALID_TIMESTAMP);
-        }
-        if rules.compact {
-            let mut buffer = DecodeBuffer::new();
-            let mut records = batch.records(&mut buffer).map_err(|_| code::CORRUPT_MESSAGE)?;
-            if !records.all(|record| record.is_ok_and(|record| record.key.is_some())) {
-                return Err(code::INVALID_RECORD);
-            }
-        }
-        if let Judgement::Known(base) = self.producers.judge(&header)? {
+        check::records(&batch, rules, now, place)?;
+        if let Judgement::Known { base, timestamp } = self.producers.judge(&header)? {
+            // Kafka tells this even if the time is the producer's.
+            let append_time = timestamp;
+            let new = None;
             return Ok(Appended {
                 base,
-                append_time: -1,
-                new: None,
+                append_time,
+                new,
             });
         }
         header.base_offset = self.end;

@@ -57,6 +57,8 @@ pub struct Options {
     pub advertised: Option<(String, u16)>,
     /// Topics to create, if they are not there.
     pub topics: Vec<NewTopic>,
+    /// Configurations of topics that have none of their own, by Kafka's names for topics.
+    pub configs: BTreeMap<String, String>,
     /// A folder in which everything is kept.
     pub data: Option<PathBuf>,
     /// Bytes of records, beyond which the oldest segments go.
@@ -76,6 +78,7 @@ impl Default for Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertised: None,
             topics: Vec::new(),
+            configs: BTreeMap::new(),
             data: None,
             max_memory: DEFAULT_MEMORY,
             partitions: 1,

@@ -9,7 +9,7 @@ use super::cluster::{Cluster, Topic};
 use super::code;
 use super::config;
 use super::keep::Keep;
-use super::log::{Appended, Cleaned, Log};
+use super::log::{Appended, Cleaned, Log, Rejected};
 
 /// The largest name of a topic, in bytes.
 const MAX_NAME: usize = 249;
@@ -22,25 +22,27 @@ pub(crate) type Refusal = (i16, String);
 /// Whether a topic may have this name.
 pub(crate) fn check_name(name: &str) -> Result<(), Refusal> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty() || name == "." || name == ".." || name.len() > MAX_NAME || !name.chars().all(legal) {
-        return Err((
-            code::INVALID_TOPIC,
-            format!(
-                "Topic name is invalid: '{name}' must have 1 to {MAX_NAME} of the characters a-z, A-Z, 0-9, '.', '_' and '-'"
-            ),
-        ));
-    }
-    Ok(())
+    let why = if name.is_empty() {
+        "the empty string is not allowed".to_owned()
+    } else if matches!(name, "." | "..") {
+        format!("'{name}' is not allowed")
+    } else if name.len() > MAX_NAME {
+        format!("the length of '{name}' is longer than the max allowed length {MAX_NAME}")
+    } else if !name.chars().all(legal) {
+        format!("'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
+    } else {
+        return Ok(());
+    };
+    Err((code::INVALID_TOPIC, format!("Topic name is invalid: {why}")))
 }
 
 fn check_partitions(count: i32) -> Result<(), Refusal> {
-    if (1..=MAX_PARTITIONS).contains(&count) {
-        return Ok(());
-    }
-    Err((
-        code::INVALID_PARTITIONS,
-        format!("Number of partitions must be between 1 and {MAX_PARTITIONS} (the sandbox's limit)"),
-    ))
+    let why = match count {
+        ..1 => "Number of partitions was set to an invalid non-positive value.".to_owned(),
+        1..=MAX_PARTITIONS => return Ok(()),
+        _ => format!("The sandbox allows {MAX_PARTITIONS} partitions of a topic at most."),
+    };
+    Err((code::INVALID_PARTITIONS, why))
 }
 
 /// Whether these are legal values of a topic's configurations.
@@ -71,6 +73,12 @@ impl Cluster {
                 format!("Topic '{name}' already exists."),
             ));
         }
+        // Kafka's metrics have one name for both.
+        let alike = |other: &&String| other.replace('.', "_") == name.replace('.', "_");
+        if let Some(other) = self.topics.keys().find(alike) {
+            let why = format!("Topic '{name}' collides with existing topic: {other}");
+            return Err((code::INVALID_TOPIC, why));
+        }
         check_partitions(partitions)?;
         check_configs(&configs)?;
         if only_check {
@@ -80,7 +88,7 @@ impl Cluster {
         let topic = Topic {
             id: (u128::from(high) << 64) | u128::from(low),
             partitions: (0..partitions).map(|_| Log::new(now.wall)).collect(),
-            rules: config::rules(&configs, self.segment_limit()),
+            rules: config::rules(&configs, &self.limits.configs, self.segment_limit()),
             configs,
         };
         self.topics.insert(name.to_owned(), topic);
@@ -140,7 +148,7 @@ impl Cluster {
             ));
         };
         if !only_check {
-            topic.rules = config::rules(&configs, limit);
+            topic.rules = config::rules(&configs, &self.limits.configs, limit);
             topic.configs = configs;
             self.touch();
         }
@@ -183,21 +191,21 @@ impl Cluster {
     /// Appends a batch to a partition.
     ///
     /// # Errors
-    /// Kafka's code.
+    /// Kafka's code and words.
     pub(crate) fn append(
         &mut self,
         topic: &str,
         partition: i32,
         set: BytesMut,
         now: Now,
-    ) -> Result<(Appended, i64), i16> {
+    ) -> Result<(Appended, i64), Rejected> {
         let known = self
             .topics
             .get_mut(topic)
             .ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
         let id = known.id;
         let (log, rules) = known.log(partition).ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
-        let appended = log.append(set, rules, now.wall)?;
+        let appended = log.append(set, rules, now.wall, (topic, partition))?;
         let start = log.start();
         if let Some((segment, bytes)) = appended.new.clone() {
             self.appended(id, partition, segment, bytes);

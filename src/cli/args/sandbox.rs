@@ -31,6 +31,9 @@ pub(crate) struct SandboxArgs {
     /// File with topics to create, one a line: NAME [PARTITIONS] [CONFIG=VALUE…] [env: BARNABAS_SANDBOX_TOPICS]
     #[arg(long, value_name = "FILE")]
     topics: Option<String>,
+    /// Configuration of topics that have none of their own, such as retention.ms=-1; several times for several
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) topic_config: Vec<String>,
     /// Keep everything in this folder [env: BARNABAS_SANDBOX_DATA]
     #[arg(long, value_name = "FOLDER")]
     data: Option<String>,

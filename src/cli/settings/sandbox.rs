@@ -54,6 +54,11 @@ impl Settings {
                 Some(path) => self.topics_file(&path)?,
                 None => Vec::new(),
             },
+            configs: args
+                .topic_config
+                .iter()
+                .map(|text| config(text))
+                .collect::<Result<_, _>>()?,
             data: self.text("sandbox-data").map(PathBuf::from),
             max_memory: self.must("sandbox-max-memory", values::bytes)?,
             partitions: self.must("sandbox-partitions", |text| {
@@ -76,6 +81,15 @@ impl Settings {
         }
         Ok(topics)
     }
+}
+
+fn config(text: &str) -> Result<(String, String), Usage> {
+    let (name, value) = text.split_once('=').ok_or_else(|| {
+        Usage(format!(
+            "--topic-config: \"{text}\" is not NAME=VALUE, such as retention.ms=-1"
+        ))
+    })?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn one_address(text: &str) -> Result<HostPort, String> {

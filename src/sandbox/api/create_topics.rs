@@ -6,7 +6,7 @@ use super::{Api, outcome};
 use crate::sandbox::call::{Answer, Call};
 use crate::sandbox::cluster::{Cluster, NODE};
 use crate::sandbox::code;
-use crate::sandbox::config::CONFIGS;
+use crate::sandbox::config::{self, CONFIGS};
 use crate::sandbox::topics::Refusal;
 use crate::sandbox::wire::{Read, Reader};
 
@@ -68,11 +68,17 @@ impl New {
             }
             return Ok(i32::try_from(partitions.len()).unwrap_or(i32::MAX));
         }
-        if !matches!(self.replicas, -1 | 1) {
-            let why = format!(
-                "Unable to replicate the partition {} time(s): The sandbox has one broker.",
-                self.replicas
-            );
+        let why = match self.replicas {
+            -1 | 1 => None,
+            ..1 => {
+                Some("Replication factor must be larger than 0, or -1 to use the default value.".to_owned())
+            }
+            // Also that of the directories, which the sandbox has none of: people search for the whole sentence.
+            more => Some(format!(
+                "Unable to replicate the partition {more} time(s): The target replication factor of {more} cannot be reached because only 1 broker(s) are registered or some brokers have all their log directories cordoned."
+            )),
+        };
+        if let Some(why) = why {
             return Err((code::INVALID_REPLICATION_FACTOR, why));
         }
         Ok(if self.partitions == -1 {
@@ -119,11 +125,11 @@ fn answer(cluster: &mut Cluster, call: &mut Call) -> Read<Answer> {
             w.i16(if created { 1 } else { -1 });
             let all = if created { CONFIGS } else { &[] };
             w.array(all.iter(), |w, config| {
-                let own = configs.get(config.name);
+                let (value, source) = config::value(config, &configs, &cluster.limits.configs);
                 w.string(config.name);
-                w.maybe_string(Some(own.map_or(config.default, String::as_str)));
+                w.maybe_string(Some(value));
                 w.bool(false);
-                w.i8(super::describe_configs::source(own.is_some()));
+                w.i8(super::describe_configs::number(source));
                 w.bool(false);
                 w.tags();
             });

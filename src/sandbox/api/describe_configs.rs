@@ -1,11 +1,13 @@
-//! DescribeConfigs (32), versions 1 to 4: of topics all of Kafka's but those of remote storage and throttled replicas; of
-//! the broker the few that mean something here. No documentation of them.
+//! DescribeConfigs (32), versions 1 to 4: of topics all of Kafka's, also those that mean nothing here; of the broker the few that
+//! mean something. No documentation of them.
+
+use std::collections::BTreeMap;
 
 use super::Api;
 use crate::sandbox::call::{Answer, Call};
 use crate::sandbox::cluster::{Cluster, NODE};
 use crate::sandbox::code;
-use crate::sandbox::config::{CONFIGS, find};
+use crate::sandbox::config::{self, CONFIGS, Source, find};
 use crate::sandbox::wire::{Read, Reader, Writer};
 
 pub(crate) const API: Api = Api {
@@ -25,8 +27,12 @@ const BROKER_FILE: i8 = 4;
 const DEFAULT: i8 = 5;
 
 /// Kafka's number for where a topic's value comes from.
-pub(super) fn source(own: bool) -> i8 {
-    if own { OWN } else { DEFAULT }
+pub(super) fn number(source: Source) -> i8 {
+    match source {
+        Source::Topic => OWN,
+        Source::Broker => BROKER_FILE,
+        Source::Default => DEFAULT,
+    }
 }
 
 /// A configuration to be told.
@@ -36,6 +42,8 @@ struct Told {
     read_only: bool,
     source: i8,
     kind: i8,
+    /// The broker's for topics that have none of their own.
+    broker: Option<String>,
     default: Option<&'static str>,
 }
 
@@ -91,6 +99,9 @@ fn write(w: &mut Writer, told: &Told, version: i16, synonyms: bool) {
         if told.source != DEFAULT {
             known.push((told.value.as_str(), told.source));
         }
+        if told.source == OWN {
+            known.extend(told.broker.as_deref().map(|value| (value, BROKER_FILE)));
+        }
         known.extend(told.default.map(|value| (value, DEFAULT)));
     }
     w.array(known.iter(), |w, (value, source)| {
@@ -112,12 +123,13 @@ fn topic(cluster: &Cluster, name: &str) -> (i16, Option<String>, Vec<Told>) {
         return (code::UNKNOWN_TOPIC_OR_PARTITION, Some(why), Vec::new());
     };
     let told = CONFIGS.iter().map(|config| {
-        let own = topic.configs.get(config.name);
+        let (value, source) = config::value(config, &topic.configs, &cluster.limits.configs);
         Told {
             name: config.name,
-            value: own.map_or(config.default, String::as_str).to_owned(),
+            value: value.to_owned(),
             read_only: false,
-            source: source(own.is_some()),
+            source: number(source),
+            broker: cluster.limits.configs.get(config.name).cloned(),
             kind: config.kind.number(),
             default: Some(config.default),
         }
@@ -126,7 +138,14 @@ fn topic(cluster: &Cluster, name: &str) -> (i16, Option<String>, Vec<Told>) {
 }
 
 fn broker(cluster: &Cluster) -> Vec<Told> {
-    let default = |name: &str| find(name).map_or("", |config| config.default).to_owned();
+    let none = BTreeMap::new();
+    let default = |name: &str| {
+        find(name)
+            .map_or("", |config| {
+                config::value(config, &none, &cluster.limits.configs).0
+            })
+            .to_owned()
+    };
     let told = [
         (
             "auto.create.topics.enable",
@@ -150,6 +169,7 @@ fn broker(cluster: &Cluster) -> Vec<Told> {
         read_only: true,
         source: BROKER_FILE,
         kind,
+        broker: None,
         default: None,
     });
     told.collect()

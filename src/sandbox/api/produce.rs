@@ -1,6 +1,6 @@
 //! Produce (0), versions 3 to 9.
 //!
-//! Deviations: the records inside of batches are looked at only for a compacted topic's null keys; `compression.type` of a
+//! Deviations: the records inside of batches are looked at only for a compacted topic's null keys and where times have limits; `compression.type` of a
 //! topic is not enforced, batches stay as they came; a transaction's partitions must have been added before.
 
 use bytes::BytesMut;
@@ -11,7 +11,7 @@ use crate::sandbox::call::{Answer, Call};
 use crate::sandbox::cluster::Cluster;
 use crate::sandbox::code;
 use crate::sandbox::faults::Kind;
-use crate::sandbox::log::Appended;
+use crate::sandbox::log::{Appended, Rejected};
 use crate::sandbox::wire::Read;
 
 pub(crate) const API: Api = Api {
@@ -27,7 +27,40 @@ const ZSTD: (i16, i16) = (4, 7);
 
 struct Outcome {
     partition: i32,
-    result: Result<(Appended, i64), i16>,
+    result: Result<(Appended, i64), Rejected>,
+    /// Where the log begins, told with some errors; -1 if not.
+    start: i64,
+}
+
+/// Errors that Kafka finds in the log itself, and tells with where it begins.
+const WITH_START: [i16; 5] = [
+    code::NOT_ENOUGH_REPLICAS,
+    code::INVALID_TIMESTAMP,
+    code::OUT_OF_ORDER_SEQUENCE,
+    code::INVALID_PRODUCER_EPOCH,
+    code::INVALID_RECORD,
+];
+/// Records that the words about a batch show.
+const SHOWN: usize = 3;
+
+/// What Kafka says of a batch of which records were refused.
+fn words(rejected: &Rejected) -> Option<String> {
+    let records = &rejected.records;
+    if records.is_empty() {
+        return None;
+    }
+    if rejected.code == code::INVALID_TIMESTAMP {
+        return Some("One or more records have been rejected due to invalid timestamp".to_owned());
+    }
+    let shown = records
+        .iter()
+        .take(SHOWN)
+        .map(|(index, why)| format!("RecordError(batchIndex={index}, message='{why}')"));
+    Some(format!(
+        "One or more records have been rejected due to {} record errors in total, and only showing the first three errors at most: [{}]",
+        records.len(),
+        shown.collect::<Vec<_>>().join(", ")
+    ))
 }
 
 fn answer(cluster: &mut Cluster, call: &mut Call) -> Read<Answer> {
@@ -46,16 +79,18 @@ fn answer(cluster: &mut Cluster, call: &mut Call) -> Read<Answer> {
         Ok((topic, partitions))
     })?;
     for (topic, partitions) in request {
-        let outcomes = partitions.into_iter().map(|(partition, set)| Outcome {
-            partition,
-            result: write(
-                cluster,
-                call,
-                (&topic, partition),
-                acks,
-                transactional.as_deref(),
-                set,
-            ),
+        let outcomes = partitions.into_iter().map(|(partition, set)| {
+            let place = (topic.as_str(), partition);
+            let result = write(cluster, call, place, acks, transactional.as_deref(), set);
+            let told = |rejected: &Rejected| WITH_START.contains(&rejected.code);
+            let log = cluster.topics.get_mut(&topic);
+            let log = log.and_then(|topic| Some(topic.log(partition)?.0.start()));
+            let start = log.filter(|_| result.as_ref().is_err_and(told)).unwrap_or(-1);
+            Outcome {
+                partition,
+                result,
+                start,
+            }
         });
         let outcomes: Vec<Outcome> = outcomes.collect();
         topics.push((topic, outcomes));
@@ -76,7 +111,7 @@ fn answer(cluster: &mut Cluster, call: &mut Call) -> Read<Answer> {
             w.i32(outcome.partition);
             let (error, base, time, start) = match &outcome.result {
                 Ok((appended, start)) => (code::NONE, appended.base, appended.append_time, *start),
-                Err(error) => (*error, -1, -1, -1),
+                Err(rejected) => (rejected.code, -1, -1, outcome.start),
             };
             w.i16(error);
             w.i64(base);
@@ -85,8 +120,14 @@ fn answer(cluster: &mut Cluster, call: &mut Call) -> Read<Answer> {
                 w.i64(start);
             }
             if version >= 8 {
-                w.array([(); 0].iter(), |_, ()| {});
-                w.maybe_string(None);
+                let rejected = outcome.result.as_ref().err();
+                let records = rejected.map_or(&[][..], |rejected| &rejected.records);
+                w.array(records.iter(), |w, (index, why)| {
+                    w.i32(*index);
+                    w.maybe_string(Some(why));
+                    w.tags();
+                });
+                w.maybe_string(rejected.and_then(words).as_deref());
             }
             w.tags();
         });
@@ -104,7 +145,7 @@ fn write(
     acks: i16,
     transactional: Option<&str>,
     set: Option<BytesMut>,
-) -> Result<(Appended, i64), i16> {
+) -> Result<(Appended, i64), Rejected> {
     let known = cluster
         .topics
         .get_mut(topic)
@@ -112,33 +153,33 @@ fn write(
     let (_, rules) = known.log(partition).ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
     let min_insync = rules.min_insync;
     if !(-1..=1).contains(&acks) {
-        return Err(code::INVALID_REQUIRED_ACKS);
+        return Err(code::INVALID_REQUIRED_ACKS.into());
     }
     let faults = [Kind::LeaderMove, Kind::FullDisk, Kind::NotEnoughReplicas];
     let faults = if acks == -1 { &faults[..] } else { &faults[..2] };
     match cluster.faults.partition(faults, topic, partition, call.now.mono) {
-        Some(Kind::LeaderMove) => return Err(code::NOT_LEADER_OR_FOLLOWER),
-        Some(Kind::FullDisk) => return Err(code::KAFKA_STORAGE_ERROR),
-        Some(_) => return Err(code::NOT_ENOUGH_REPLICAS),
+        Some(Kind::LeaderMove) => return Err(code::NOT_LEADER_OR_FOLLOWER.into()),
+        Some(Kind::FullDisk) => return Err(code::KAFKA_STORAGE_ERROR.into()),
+        Some(_) => return Err(code::NOT_ENOUGH_REPLICAS.into()),
         None => {}
     }
     // There is one replica.
     if acks == -1 && min_insync > 1 {
-        return Err(code::NOT_ENOUGH_REPLICAS);
+        return Err(code::NOT_ENOUGH_REPLICAS.into());
     }
     let set = set.filter(|set| !set.is_empty()).ok_or(code::INVALID_RECORD)?;
     let header = Batches::new(&set).next().ok_or(code::CORRUPT_MESSAGE)?.header;
     if header.attributes & 7 == ZSTD.0 && call.version() < ZSTD.1 {
-        return Err(code::UNSUPPORTED_COMPRESSION_TYPE);
+        return Err(code::UNSUPPORTED_COMPRESSION_TYPE.into());
     }
     if header.is_transactional() {
         let transaction = transactional.and_then(|id| cluster.transactions.get(id));
         let transaction = transaction.ok_or(code::INVALID_PRODUCER_ID_MAPPING)?;
         if (header.producer_id, header.producer_epoch) != transaction.producer {
-            return Err(code::INVALID_PRODUCER_EPOCH);
+            return Err(code::INVALID_PRODUCER_EPOCH.into());
         }
         if !transaction.has(topic, partition) {
-            return Err(code::INVALID_TXN_STATE);
+            return Err(code::INVALID_TXN_STATE.into());
         }
     }
     // A batch that is a small part of its frame would keep all of it in memory.

@@ -13,8 +13,8 @@ const REMEMBERED: usize = 5;
 #[derive(Debug, Clone)]
 struct Producer {
     epoch: i16,
-    /// First and last sequence number, base offset, and the timestamp given to it.
-    batches: VecDeque<(i32, i32, i64)>,
+    /// First and last sequence number, base offset and highest time.
+    batches: VecDeque<(i32, i32, i64, i64)>,
     /// When it last wrote, in milliseconds since the epoch.
     at: i64,
 }
@@ -30,8 +30,13 @@ pub(crate) struct Producers {
 pub(crate) enum Judgement {
     /// Append it.
     New,
-    /// It is in the log already, at this offset.
-    Known(i64),
+    /// It is in the log already.
+    Known {
+        /// Its first offset.
+        base: i64,
+        /// Its highest time.
+        timestamp: i64,
+    },
 }
 
 fn last_sequence(header: &BatchHeader) -> i32 {
@@ -68,14 +73,15 @@ impl Producers {
             };
         }
         let span = (header.base_sequence, last_sequence(header));
-        if let Some((.., offset)) = known
+        if let Some((.., base, timestamp)) = known
             .batches
             .iter()
-            .find(|(first, last, _)| (*first, *last) == span)
+            .find(|(first, last, ..)| (*first, *last) == span)
         {
-            return Ok(Judgement::Known(*offset));
+            let (base, timestamp) = (*base, *timestamp);
+            return Ok(Judgement::Known { base, timestamp });
         }
-        let next = known.batches.back().map_or(0, |(_, last, _)| wrapping(*last, 1));
+        let next = known.batches.back().map_or(0, |(_, last, ..)| wrapping(*last, 1));
         if header.base_sequence == next {
             Ok(Judgement::New)
         } else {
@@ -103,9 +109,10 @@ impl Producers {
             if known.batches.len() == REMEMBERED {
                 known.batches.pop_front();
             }
+            let span = (header.base_sequence, last_sequence(header));
             known
                 .batches
-                .push_back((header.base_sequence, last_sequence(header), header.base_offset));
+                .push_back((span.0, span.1, header.base_offset, header.max_timestamp));
         }
     }
 
@@ -155,7 +162,13 @@ mod tests {
             assert_eq!(producers.judge(&header), Ok(Judgement::New));
             producers.appended(&header, 0);
         }
-        assert_eq!(producers.judge(&header(0, 10, 10, 0)), Ok(Judgement::Known(100)));
+        assert_eq!(
+            producers.judge(&header(0, 10, 10, 0)),
+            Ok(Judgement::Known {
+                base: 100,
+                timestamp: 0
+            })
+        );
         assert_eq!(
             producers.judge(&header(0, 0, 10, 0)),
             Err(code::OUT_OF_ORDER_SEQUENCE)
