@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::barnabas_bin::{barnabas, consume, produce};
-use crate::support::{Kafka, ports};
+use crate::support::{Brokers, ports};
 
 /// Both commands with further flags: the exit code, and what stderr says.
 fn both(topic: &str, args: &[&str], code: i32, says: &[&str]) {
@@ -65,7 +65,7 @@ fn a_port_of_another_protocol_is_given_up() {
 
 #[test]
 fn one_living_broker_among_dead_ones_is_enough() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("among-dead", 1);
     let brokers = format!(
         "127.0.0.1:{},no-such-host.invalid:9092,{}",
@@ -79,7 +79,7 @@ fn one_living_broker_among_dead_ones_is_enough() {
 
 #[test]
 fn a_missing_topic_is_named() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     both(
         "no-such-topic",
         &["-b", &kafka.bootstrap()],
@@ -90,7 +90,7 @@ fn a_missing_topic_is_named() {
 
 #[test]
 fn a_partition_out_of_range_is_named() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("two-partitions", 2);
     both(
         &topic,
@@ -125,7 +125,7 @@ fn an_unknown_property_is_refused_by_name() {
 
 #[test]
 fn an_offset_behind_the_end_is_told_or_waits_at_the_end() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("behind", 1);
     produce(kafka, &topic, &[], b"only\n").success();
     let run = consume(kafka, &topic, &["-e", "-o", "1000"]);
@@ -135,7 +135,7 @@ fn an_offset_behind_the_end_is_told_or_waits_at_the_end() {
 
 #[test]
 fn a_missing_file_is_named_and_the_others_go_out() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("missing-file", 1);
     let run = produce(kafka, &topic, &["/nonexistent/file.txt"], b"");
     assert!(
@@ -149,7 +149,7 @@ fn a_missing_file_is_named_and_the_others_go_out() {
 
 #[test]
 fn an_empty_file_publishes_nothing_and_is_no_error() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("empty-file", 1);
     let file = kafka.scratch("empty").join("empty.txt");
     std::fs::write(&file, b"").expect("target/ can be written");

@@ -1,7 +1,7 @@
 //! Records that are refused by their line number while the rest goes out.
 
 use crate::barnabas_bin::{consume, produce};
-use crate::support::Kafka;
+use crate::support::Brokers;
 
 /// Bytes that do not compress much.
 fn noise(len: usize) -> Vec<u8> {
@@ -17,7 +17,7 @@ fn noise(len: usize) -> Vec<u8> {
 
 #[test]
 fn a_record_too_large_is_refused_by_line_number_and_the_rest_goes_out() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     for codec in ["none", "lz4"] {
         let topic = kafka.topic_with("too-large", 1, &[("max.message.bytes", "10000")]);
         let mut input: Vec<u8> = (1..=6).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
@@ -42,7 +42,7 @@ fn a_record_too_large_is_refused_by_line_number_and_the_rest_goes_out() {
 
 #[test]
 fn records_that_only_together_are_too_large_all_go_out() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic_with("together", 1, &[("max.message.bytes", "10000")]);
     let input: Vec<u8> = (0..500)
         .flat_map(|_| [noise(900), b"\n".to_vec()].concat())
@@ -53,7 +53,7 @@ fn records_that_only_together_are_too_large_all_go_out() {
 
 #[test]
 fn a_line_of_50_mb_is_refused_where_the_topic_does_not_take_it() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("long-line", 1);
     let input = [&b"before\n"[..], &noise(50_000_000), b"\nafter\n"].concat();
     produce(kafka, &topic, &[], &input)
@@ -68,7 +68,7 @@ fn a_line_of_50_mb_is_refused_where_the_topic_does_not_take_it() {
 
 #[test]
 fn a_line_of_50_mb_goes_through_where_the_topic_takes_it() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic_with("long-record", 1, &[("max.message.bytes", "60000000")]);
     let input = [&b"before\n"[..], &noise(50_000_000), b"\nafter\n"].concat();
     produce(kafka, &topic, &[], &input).code(0);
@@ -77,7 +77,7 @@ fn a_line_of_50_mb_goes_through_where_the_topic_takes_it() {
 
 #[test]
 fn lines_that_are_not_json_are_refused_in_json_mode() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("not-json", 1);
     let input =
         b"{\"value\":\"one\"}\n{\"value\":\"\xff\"}\n{\"value\":\"three\"}\nfour\n{\"value\":\"five\"}\n";
@@ -95,7 +95,7 @@ fn lines_that_are_not_json_are_refused_in_json_mode() {
 
 #[test]
 fn lines_without_the_key_field_are_refused() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("key-field", 1);
     let input = b"{\"id\":{\"n\":\"a\"}}\n{\"no\":1}\n{\"id\":{\"n\":\"c\"}}\n{\"id\":\xff}\n";
     produce(kafka, &topic, &["--key-field", "/id/n"], input)
@@ -109,7 +109,7 @@ fn lines_without_the_key_field_are_refused() {
 
 #[test]
 fn an_envelope_with_a_partition_out_of_range_is_refused() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("envelope-partition", 1);
     let input = b"{\"value\":\"a\",\"partition\":0}\n{\"value\":\"b\",\"partition\":7}\n{\"value\":\"c\"}\n";
     produce(kafka, &topic, &["--format", "json"], input)
@@ -121,7 +121,7 @@ fn an_envelope_with_a_partition_out_of_range_is_refused() {
 
 #[test]
 fn a_record_that_the_broker_finds_invalid_is_refused_by_line_number_and_the_rest_goes_out() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic_with("keys-wanted", 1, &[("cleanup.policy", "compact")]);
     let input: Vec<String> = (1..=1000)
         .map(|line| {

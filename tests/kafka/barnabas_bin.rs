@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use crate::support::run::run_command;
-use crate::support::{Finished, Kafka, Live};
+use crate::support::{Brokers, Finished, Live};
 
 /// The binary that Cargo built for the tests or, as in CI, the static one that is shipped.
 #[allow(clippy::disallowed_methods, reason = "tests have no settings to read it from")]
@@ -29,7 +29,7 @@ pub(crate) fn barnabas(args: &[&str], input: &[u8]) -> Finished {
 }
 
 /// `barnabas produce` to the cluster.
-pub(crate) fn produce(kafka: &Kafka, topic: &str, args: &[&str], input: &[u8]) -> Finished {
+pub(crate) fn produce(kafka: &Brokers, topic: &str, args: &[&str], input: &[u8]) -> Finished {
     barnabas(
         &[&["produce", "-b", &kafka.bootstrap(), "-t", topic], args].concat(),
         input,
@@ -37,7 +37,7 @@ pub(crate) fn produce(kafka: &Kafka, topic: &str, args: &[&str], input: &[u8]) -
 }
 
 /// `barnabas consume` from the cluster.
-pub(crate) fn consume(kafka: &Kafka, topic: &str, args: &[&str]) -> Finished {
+pub(crate) fn consume(kafka: &Brokers, topic: &str, args: &[&str]) -> Finished {
     barnabas(
         &[&["consume", "-b", &kafka.bootstrap(), "-t", topic], args].concat(),
         b"",
@@ -45,7 +45,7 @@ pub(crate) fn consume(kafka: &Kafka, topic: &str, args: &[&str]) -> Finished {
 }
 
 /// `barnabas produce` or `consume`, left running.
-pub(crate) fn live(kafka: &Kafka, verb: &str, topic: &str, args: &[&str]) -> Live {
+pub(crate) fn live(kafka: &Brokers, verb: &str, topic: &str, args: &[&str]) -> Live {
     Live::start(command(
         &[&[verb, "-b", &kafka.bootstrap(), "-t", topic], args].concat(),
     ))

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::barnabas_bin::{live, produce};
-use crate::support::{Kafka, Live, wait_for};
+use crate::support::{Brokers, Live, wait_for};
 
 /// Established TCP connections of the process, by the inodes of its sockets.
 fn established(process: &Live) -> usize {
@@ -39,7 +39,7 @@ fn established(process: &Live) -> usize {
 
 #[test]
 fn a_broker_with_200_partitions_gets_at_most_2_connections() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("partitions-200", 200);
     let mut producer = live(kafka, "produce", &topic, &["-K", ":"]);
     let lines: String = (0..5_000).map(|n| format!("{n}:value\n")).collect();

@@ -12,7 +12,7 @@ use crate::barnabas_bin::produce;
 use crate::delivery_handler::{Http, Reply, Seen, in_order, one_at_a_time};
 use crate::delivery_support::Case;
 use crate::member::LIMIT;
-use crate::support::{Kafka, loud, wait_for};
+use crate::support::{Brokers, loud, wait_for};
 
 const KEYS: usize = 200;
 /// So far behind the first the second of an event is published.
@@ -82,7 +82,7 @@ fn done(seen: &[Seen]) -> BTreeMap<usize, BTreeMap<(i32, i64), usize>> {
 /// Publishes events twice while members join, leave and are killed.
 fn published_twice(name: &str, flags: &[&str], line: Line) {
     const COUNT: usize = 2_000;
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, name, 6);
     let http = Http::start(|_| Reply::After(Duration::from_millis(2), 204));
     let flags = [&["--dedup", "--concurrency", "8"][..], flags].concat();
@@ -162,7 +162,7 @@ fn events_published_twice_are_done_once_by_a_place_in_their_value() {
 
 #[test]
 fn a_dead_letter_is_delivered_in_spite_of_the_window_as_often_as_it_is_replayed() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "dedup-replay", 1);
     let mended = Arc::new(AtomicBool::new(false));
     let is_mended = Arc::clone(&mended);
@@ -210,7 +210,7 @@ fn a_dead_letter_is_delivered_in_spite_of_the_window_as_often_as_it_is_replayed(
 
 #[test]
 fn the_window_is_of_the_events_times_also_for_a_new_owner_far_behind() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "dedup-old", 1);
     let http = Http::start(|_| Reply::Status(204));
     let minute = |id: usize, minutes: i64| {

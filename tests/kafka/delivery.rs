@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::delivery_handler::{Http, Reply, Seen, in_order, one_at_a_time};
 use crate::delivery_support::{Case, all_done, numbered, places, warnings};
 use crate::member::LIMIT;
-use crate::support::{Kafka, loud, wait_for};
+use crate::support::{Brokers, loud, wait_for};
 
 /// Attempts of those at this place.
 fn attempts(seen: &[Seen], place: (i32, i64)) -> Vec<u32> {
@@ -25,7 +25,7 @@ fn mixed(seen: &Seen) -> u64 {
 
 #[test]
 fn a_handler_that_fails_one_percent_at_random_gets_each_event_once_more_and_in_order() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "one-percent", 3);
     let http = Http::start(|seen| match mixed(seen) % 100 {
         0 => Reply::Status(500),
@@ -56,7 +56,7 @@ fn a_handler_that_fails_one_percent_at_random_gets_each_event_once_more_and_in_o
 
 #[test]
 fn a_key_that_always_fails_ends_in_the_dead_letters_and_holds_back_no_other() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "poison", 1);
     // Others take their time, so that there are some as long as the poison is tried.
     let http = Http::start(|seen| match seen.key.as_str() {
@@ -129,7 +129,7 @@ fn a_key_that_always_fails_ends_in_the_dead_letters_and_holds_back_no_other() {
 
 #[test]
 fn a_failing_key_does_not_cost_the_others_their_throughput() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let run = |poison: bool| {
         let case = Case::new(kafka, "throughput", 1);
         let http = Http::start(move |seen| match seen.key.as_str() {
@@ -176,7 +176,7 @@ fn a_failing_key_does_not_cost_the_others_their_throughput() {
 #[test]
 fn a_failing_key_with_a_third_of_the_traffic_does_not_stop_its_partition() {
     const COUNT: usize = 4_000;
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "hot", 1);
     let http = Http::start(|seen| match seen.key.as_str() {
         "hot" => Reply::Status(500),
@@ -217,7 +217,7 @@ fn a_failing_key_with_a_third_of_the_traffic_does_not_stop_its_partition() {
 
 #[test]
 fn an_event_that_takes_long_holds_back_its_own_key_only() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "slow", 1);
     let http = Http::start(|seen| match seen.offset {
         0 => Reply::After(Duration::from_secs(5), 204),
@@ -251,7 +251,7 @@ fn an_event_that_takes_long_holds_back_its_own_key_only() {
 
 #[test]
 fn an_event_that_takes_too_long_comes_again_after_the_grace_and_under_another_fence() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "too-slow", 1);
     let http = Http::start(|seen| match (seen.offset, seen.attempt) {
         (0, 1) => Reply::After(Duration::from_millis(1_200), 204),
@@ -281,7 +281,7 @@ fn an_event_that_takes_too_long_comes_again_after_the_grace_and_under_another_fe
 
 #[test]
 fn a_rate_is_kept_to() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "rate", 2);
     let http = Http::start(|_| Reply::Status(204));
     case.publish_numbered(200, 200);

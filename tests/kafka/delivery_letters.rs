@@ -10,7 +10,7 @@ use crate::barnabas_bin::{barnabas, consume, produce};
 use crate::delivery_handler::{Http, Reply};
 use crate::delivery_support::{Case, places};
 use crate::member::LIMIT;
-use crate::support::{Kafka, wait_for};
+use crate::support::{Brokers, Kafka, wait_for};
 
 /// Publishes each line as a batch of its own.
 fn one_by_one(case: &Case<'_>, lines: &[&str]) {
@@ -97,7 +97,7 @@ fn two_batches_in_a_row_that_cannot_be_decoded_blow_the_fuse() {
 
 #[test]
 fn a_dead_letter_over_the_size_limit_is_kept_as_a_reference() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "large", 1);
     let bootstrap = kafka.bootstrap();
     let args = [
@@ -143,7 +143,7 @@ fn a_dead_letter_over_the_size_limit_is_kept_as_a_reference() {
 
 #[test]
 fn a_letter_is_the_record_to_the_byte_with_why_in_its_headers() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "bytes", 2);
     let line = r#"{"key":"k","value":"the value","partition":1,"headers":{"a":"1","ce_id":"7"}}"#;
     produce(kafka, &case.topic, &["--format", "json"], line.as_bytes()).success();
@@ -170,7 +170,7 @@ fn a_letter_is_the_record_to_the_byte_with_why_in_its_headers() {
 
 #[test]
 fn a_compacted_topic_of_dead_letters_is_refused_at_the_start() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "compacted", 1);
     let bootstrap = kafka.bootstrap();
     let args = [
@@ -198,7 +198,7 @@ fn a_compacted_topic_of_dead_letters_is_refused_at_the_start() {
 
 #[test]
 fn a_missing_topic_of_dead_letters_that_may_not_be_made_is_refused_at_the_start() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "no-dlq", 1);
     case.publish_numbered(1, 1);
     let http = Http::start(|_| Reply::Status(204));
@@ -210,7 +210,7 @@ fn a_missing_topic_of_dead_letters_that_may_not_be_made_is_refused_at_the_start(
 
 #[test]
 fn while_a_topic_of_dead_letters_is_away_the_record_waits_with_its_key_and_the_rest_goes_on() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "dlq-away", 1);
     let http = Http::start(|seen| {
         if seen.value == "bad" {
@@ -255,7 +255,7 @@ fn while_a_topic_of_dead_letters_is_away_the_record_waits_with_its_key_and_the_r
 
 #[test]
 fn an_event_over_the_limit_is_set_aside_without_the_handler_seeing_it() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "max-event", 1);
     case.publish(&format!("k1:small\nk2:{}\nk3:small\n", "x".repeat(5_000)));
     let http = Http::start(|_| Reply::Status(204));

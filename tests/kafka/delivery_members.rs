@@ -12,7 +12,7 @@ use crate::delivery_handler::{Http, Reply, Seen, in_order, one_at_a_time, owners
 use crate::delivery_support::{Case, numbered, places};
 use crate::groups_why::why;
 use crate::member::LIMIT;
-use crate::support::{Kafka, loud, wait_for};
+use crate::support::{Brokers, Kafka, loud, wait_for};
 
 /// How many of the attempts count at least and at most, by what the handler saw of others at the time: another key's success
 /// ended since the attempt before, and another one began after it and ended before the next.
@@ -53,7 +53,7 @@ fn of(http: &Http, key: &str) -> Vec<Seen> {
 
 #[test]
 fn attempts_are_carried_over_when_the_owner_is_killed_twice() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "carried", 1);
     let http = Http::start(|seen| match seen.key.as_str() {
         "poison" => Reply::Status(500),
@@ -125,7 +125,7 @@ fn attempts_are_carried_over_when_the_owner_is_killed_twice() {
 #[test]
 fn members_killed_stopped_and_drained_under_load_lose_nothing_and_keep_the_order() {
     const COUNT: usize = 3_000;
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "suffers", 6);
     // A tenth fails at first, so retries wait wherever something happens.
     let http = Http::start(|seen| match seen.offset % 10 {
@@ -187,7 +187,7 @@ fn members_killed_stopped_and_drained_under_load_lose_nothing_and_keep_the_order
 
 #[test]
 fn a_member_that_leaves_waits_for_what_is_in_hand_and_for_no_retry() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "drains", 1);
     let http = Http::start(|seen| match (seen.key.as_str(), seen.before) {
         ("slow", _) => Reply::After(Duration::from_secs(2), 204),
@@ -222,7 +222,7 @@ fn a_member_that_leaves_waits_for_what_is_in_hand_and_for_no_retry() {
 
 #[test]
 fn a_member_whose_handler_does_not_end_in_time_gives_up_with_1_and_the_next_delivers_it_again() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "undrained", 1);
     let http = Http::start(|seen| match seen.before {
         0 if seen.key == "slow" => Reply::After(Duration::from_secs(30), 204),
@@ -249,7 +249,7 @@ fn a_member_whose_handler_does_not_end_in_time_gives_up_with_1_and_the_next_deli
 
 #[test]
 fn a_second_signal_ends_a_member_at_once() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "twice", 1);
     let http = Http::start(|_| Reply::After(Duration::from_secs(30), 204));
     case.publish("slow:0\n");
@@ -266,7 +266,7 @@ fn a_second_signal_ends_a_member_at_once() {
 
 #[test]
 fn a_worker_that_is_slow_is_waited_for_and_ended_with_its_member() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "worker-drains", 1);
     let done = kafka.scratch("drain").join("done");
     let script = format!(

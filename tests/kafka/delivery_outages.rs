@@ -8,7 +8,7 @@ use crate::barnabas_bin::barnabas;
 use crate::delivery_handler::{Http, Reply, in_order, one_at_a_time};
 use crate::delivery_support::{Case, all_done};
 use crate::member::{LIMIT, Member};
-use crate::support::{Kafka, loud, wait_for};
+use crate::support::{Brokers, loud, wait_for};
 
 /// Waits until the breaker has opened and the member has said so.
 fn opens(member: &mut Member) {
@@ -17,7 +17,7 @@ fn opens(member: &mut Member) {
 
 #[test]
 fn a_handler_that_is_down_for_a_while_gets_all_of_it_later_and_in_order() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "down", 2);
     let mut http = Http::start(|_| Reply::After(Duration::from_millis(2), 204));
     case.publish_numbered(2_000, 100);
@@ -50,7 +50,7 @@ fn a_handler_that_is_down_for_a_while_gets_all_of_it_later_and_in_order() {
 
 #[test]
 fn a_handler_that_dies_with_every_event_in_its_hands_gets_each_again() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "dies", 1);
     let mut http = Http::start(|seen| match seen.before {
         // For ever, as far as this test goes; but the dying do not linger.
@@ -82,7 +82,7 @@ fn a_handler_that_dies_with_every_event_in_its_hands_gets_each_again() {
 /// A handler that answers all with `reply` until it is told to be good: the group holds, sets nothing aside, asks little,
 /// and goes on where it was.
 fn holds(name: &str, wrong: impl Fn() -> Reply + Send + Sync + 'static) {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, name, 2);
     let good = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let told = std::sync::Arc::clone(&good);
@@ -151,7 +151,7 @@ fn answers_without_an_end_are_an_outage_and_are_not_read_to_it() {
 #[test]
 fn a_route_that_is_not_there_is_tried_again_until_it_is() {
     // 404 may be the event's (no such order) or the deploy's (no such route): while all get it, nothing counts.
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "route", 1);
     let good = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let told = std::sync::Arc::clone(&good);
@@ -175,7 +175,7 @@ fn a_route_that_is_not_there_is_tried_again_until_it_is() {
 
 #[test]
 fn a_deploy_that_refuses_everything_blows_the_fuse_before_there_are_many_dead_letters() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "fuse", 2);
     let good = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let told = std::sync::Arc::clone(&good);
@@ -210,7 +210,7 @@ fn a_deploy_that_refuses_everything_blows_the_fuse_before_there_are_many_dead_le
 
 #[test]
 fn an_operator_who_resumes_after_the_fuse_lets_some_more_be_set_aside() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "meant", 1);
     let http = Http::start(|seen| match seen.value.parse::<u32>() {
         Ok(number) if number < 60 => Reply::Status(422),
@@ -240,7 +240,7 @@ fn an_operator_who_resumes_after_the_fuse_lets_some_more_be_set_aside() {
 
 #[test]
 fn a_handler_that_asks_for_a_pause_gets_it() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "pause", 1);
     let http = Http::start(|seen| match (seen.offset, seen.attempt) {
         (10, 1) => Reply::With(429, "retry-after: 2".to_owned()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::delivery_handler::{Http, Reply, Seen, in_order};
 use crate::delivery_support::{Case, all_done, numbered};
 use crate::member::LIMIT;
-use crate::support::{Kafka, loud, wait_for};
+use crate::support::{Brokers, loud, wait_for};
 
 /// How often each record was seen.
 fn times(seen: &[Seen]) -> BTreeMap<(i32, i64), usize> {
@@ -24,7 +24,7 @@ fn is_flagged(seen: &Seen) -> bool {
 #[test]
 fn an_event_is_held_for_as_long_as_asked_while_a_backlog_of_others_is_done() {
     const COUNT: usize = 20_000;
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "held-for", 1);
     let http = Http::start(|seen| match seen.key.as_str() {
         "bad" => Reply::Status(500),
@@ -52,7 +52,7 @@ fn an_event_is_held_for_as_long_as_asked_while_a_backlog_of_others_is_done() {
 #[test]
 fn with_commit_each_a_kill_repeats_one_record_of_a_key_at_most() {
     const COUNT: usize = 400;
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "commit-each", 2);
     let http = Http::start(|_| Reply::After(Duration::from_millis(3), 204));
     case.publish_numbered(COUNT, 20);
@@ -85,7 +85,7 @@ fn with_commit_each_a_kill_repeats_one_record_of_a_key_at_most() {
 
 #[test]
 fn what_a_dead_owner_had_in_hand_says_so_and_what_a_leaving_one_left_does_not() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "maybe", 1);
     let http = Http::start(|seen| match (seen.offset, seen.before) {
         // Still at work when the owner dies: it has nothing to report.

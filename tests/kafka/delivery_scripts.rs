@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::Kafka;
+use crate::support::dist::installed;
+use crate::support::{Brokers, skipped, this_test};
 
 /// What each Python worker begins with: `events()` gives the lines, `note()` writes one down.
 const PRELUDE: &str = r#"
@@ -29,11 +30,23 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn python(kafka: &Kafka, name: &str, body: &str) -> Self {
-        Self::script(kafka, &format!("{name}.py"), &format!("{PRELUDE}{body}"))
+    /// `None`, said aloud, where there is no Python for it.
+    pub(crate) fn python(kafka: &Brokers, name: &str, body: &str) -> Option<Self> {
+        if !installed("python3", "--version") {
+            skipped(
+                &this_test(),
+                "no `python3` on PATH (Debian: apt-get install python3)",
+            );
+            return None;
+        }
+        Some(Self::script(
+            kafka,
+            &format!("{name}.py"),
+            &format!("{PRELUDE}{body}"),
+        ))
     }
 
-    pub(crate) fn script(kafka: &Kafka, name: &str, text: &str) -> Self {
+    pub(crate) fn script(kafka: &Brokers, name: &str, text: &str) -> Self {
         let dir = kafka.scratch("workers");
         let script = dir.join(name);
         fs::write(&script, text).expect("target/ can be written");

@@ -13,7 +13,7 @@ use crate::barnabas_bin::{barnabas, live, produce};
 use crate::delivery_handler::Http;
 use crate::group::group_name;
 use crate::member::{LIMIT, Member};
-use crate::support::{Kafka, loud, wait_for};
+use crate::support::{Brokers, loud, wait_for};
 
 /// Short times, so that a test takes seconds.
 const SHORT: [[&str; 2]; 4] = [
@@ -25,18 +25,18 @@ const SHORT: [[&str; 2]; 4] = [
 
 /// A topic and a group that is given its events.
 pub(crate) struct Case<'k> {
-    pub(crate) kafka: &'k Kafka,
+    pub(crate) kafka: &'k Brokers,
     pub(crate) topic: String,
     pub(crate) group: String,
 }
 
 impl<'k> Case<'k> {
-    pub(crate) fn new(kafka: &'k Kafka, name: &str, partitions: i32) -> Self {
+    pub(crate) fn new(kafka: &'k Brokers, name: &str, partitions: i32) -> Self {
         Self::with(kafka, name, partitions, &[])
     }
 
     /// With configs of the topic.
-    pub(crate) fn with(kafka: &'k Kafka, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(kafka: &'k Brokers, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Self {
         Self {
             topic: kafka.topic_with(name, partitions, configs),
             group: group_name(name),

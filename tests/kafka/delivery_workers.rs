@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::delivery_scripts::Worker;
 use crate::delivery_support::{Case, places};
 use crate::member::{LIMIT, Member};
-use crate::support::{Kafka, wait_for};
+use crate::support::{Brokers, wait_for};
 
 /// Starts a member with the worker, and waits until the group has finished all.
 fn through(case: &Case<'_>, worker: &Worker, flags: &[&str]) -> Vec<String> {
@@ -31,13 +31,15 @@ fn once_but(counts: &BTreeMap<i64, usize>, all: i64, but: &[(i64, usize)]) {
 
 #[test]
 fn workers_share_the_events_and_keep_the_order_of_each_key() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "workers", 1);
-    let worker = Worker::python(
+    let Some(worker) = Worker::python(
         kafka,
         "good",
         "for job, at in events(): say(id=job['id'], ok=True)\n",
-    );
+    ) else {
+        return;
+    };
     case.publish_numbered(2_000, 20);
     through(&case, &worker, &["--workers", "3", "--worker-inflight", "4"]);
     let seen = worker.seen();
@@ -53,7 +55,7 @@ fn workers_share_the_events_and_keep_the_order_of_each_key() {
 
 #[test]
 fn a_worker_that_retries_rejects_skips_and_is_unclear_is_understood() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "answers", 1);
     let body = r#"
 for job, at in events():
@@ -65,7 +67,9 @@ for job, at in events():
     elif at == 50 and first: say(id=job["id"], ok=False)
     else: say(id=job["id"], ok=True)
 "#;
-    let worker = Worker::python(kafka, "answers", body);
+    let Some(worker) = Worker::python(kafka, "answers", body) else {
+        return;
+    };
     case.publish_numbered(100, 100);
     through(&case, &worker, &[]);
     once_but(&worker.counts(), 100, &[(10, 2), (40, 2), (50, 2)]);
@@ -79,7 +83,7 @@ for job, at in events():
 
 #[test]
 fn a_worker_that_dies_with_an_event_is_started_again_and_gets_it_again() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "dying", 1);
     let body = r#"
 for job, at in events():
@@ -88,7 +92,9 @@ for job, at in events():
         os._exit(3)
     say(id=job["id"], ok=True)
 "#;
-    let worker = Worker::python(kafka, "dying", body);
+    let Some(worker) = Worker::python(kafka, "dying", body) else {
+        return;
+    };
     case.publish_numbered(100, 100);
     through(&case, &worker, &[]);
     once_but(&worker.counts(), 100, &[(5, 2), (50, 2)]);
@@ -97,7 +103,7 @@ for job, at in events():
 
 #[test]
 fn an_event_that_always_kills_its_worker_is_set_aside_and_the_others_are_done() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "killer", 1);
     let body = r#"
 for job, at in events():
@@ -107,7 +113,9 @@ for job, at in events():
     time.sleep(0.02)
     say(id=job["id"], ok=True)
 "#;
-    let worker = Worker::python(kafka, "killer", body);
+    let Some(worker) = Worker::python(kafka, "killer", body) else {
+        return;
+    };
     case.publish_numbered(50, 50);
     let command = worker.command("python3");
     let mut member = case.member(&[
@@ -140,7 +148,7 @@ for job, at in events():
 
 #[test]
 fn what_several_held_when_their_worker_died_runs_again_alone_and_is_nobodys_fault() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "together", 1);
     let body = r#"
 first = not os.path.exists(sys.argv[1] + ".died")
@@ -154,7 +162,9 @@ for job, at in events():
         open(sys.argv[1] + ".died", "w").close()
         os._exit(1)
 "#;
-    let worker = Worker::python(kafka, "together", body);
+    let Some(worker) = Worker::python(kafka, "together", body) else {
+        return;
+    };
     case.publish_numbered(50, 50);
     through(&case, &worker, &["--worker-inflight", "4", "--retry", "1"]);
     let again: Vec<(i64, u32)> = worker
@@ -170,7 +180,7 @@ for job, at in events():
 
 #[test]
 fn garbage_and_second_and_unknown_answers_do_no_harm() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "talking", 1);
     let body = r#"
 for job, at in events():
@@ -180,7 +190,9 @@ for job, at in events():
     say(id=job["id"], ok=True)
     say(id=job["id"], reject="changed my mind")
 "#;
-    let worker = Worker::python(kafka, "talking", body);
+    let Some(worker) = Worker::python(kafka, "talking", body) else {
+        return;
+    };
     case.publish_numbered(200, 50);
     through(&case, &worker, &["--worker-inflight", "3"]);
     once_but(&worker.counts(), 200, &[]);
@@ -189,7 +201,7 @@ for job, at in events():
 
 #[test]
 fn a_broken_answer_and_an_endless_line_end_the_worker_and_the_event_comes_again() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "broken-answer", 1);
     let body = r#"
 for job, at in events():
@@ -198,7 +210,9 @@ for job, at in events():
         while True: sys.stdout.write("x" * 65536)
     else: say(id=job["id"], ok=True)
 "#;
-    let worker = Worker::python(kafka, "broken-answer", body);
+    let Some(worker) = Worker::python(kafka, "broken-answer", body) else {
+        return;
+    };
     case.publish_numbered(30, 30);
     through(&case, &worker, &[]);
     once_but(&worker.counts(), 30, &[(5, 2), (9, 2)]);
@@ -207,14 +221,16 @@ for job, at in events():
 
 #[test]
 fn a_worker_that_never_answers_an_event_is_killed_and_no_other_waits_for_long() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "silent", 1);
     let body = r#"
 for job, at in events():
     if at == 7 and job["attempt"] < 3: continue
     say(id=job["id"], ok=True)
 "#;
-    let worker = Worker::python(kafka, "silent", body);
+    let Some(worker) = Worker::python(kafka, "silent", body) else {
+        return;
+    };
     case.publish_numbered(100, 100);
     // A worker that is killed needs a moment to be there again.
     let flags = ["--handler-timeout", "4s", "--worker-inflight", "4"];
@@ -232,7 +248,7 @@ for job, at in events():
 
 #[test]
 fn a_worker_that_does_not_read_its_stdin_is_out_of_order_and_the_events_wait() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "deaf", 1);
     let body = r#"
 if not os.path.exists(sys.argv[1] + ".deaf"):
@@ -240,7 +256,9 @@ if not os.path.exists(sys.argv[1] + ".deaf"):
     time.sleep(60)
 for job, at in events(): say(id=job["id"], ok=True)
 "#;
-    let worker = Worker::python(kafka, "deaf", body);
+    let Some(worker) = Worker::python(kafka, "deaf", body) else {
+        return;
+    };
     // More than a pipe takes.
     let line = |n: usize| format!("k{n}:{}\n", "x".repeat(20_000));
     case.publish(&(0..20).map(line).collect::<String>());
@@ -259,7 +277,7 @@ for job, at in events(): say(id=job["id"], ok=True)
 
 #[test]
 fn a_worker_that_cannot_live_is_out_of_order_and_nothing_is_lost() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "lifeless", 1);
     let body = r#"
 if not os.path.exists(sys.argv[1] + ".mended"):
@@ -267,7 +285,9 @@ if not os.path.exists(sys.argv[1] + ".mended"):
     sys.exit(1)
 for job, at in events(): say(id=job["id"], ok=True)
 "#;
-    let worker = Worker::python(kafka, "lifeless", body);
+    let Some(worker) = Worker::python(kafka, "lifeless", body) else {
+        return;
+    };
     case.publish_numbered(50, 50);
     let command = worker.command("python3");
     let mut member = case.member(&["--exec", &command, "--retry", "1"]);
@@ -282,7 +302,7 @@ for job, at in events(): say(id=job["id"], ok=True)
 
 #[test]
 fn a_command_for_each_event_tells_by_its_exit_code() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "each", 1);
     // The data on stdin, coordinates as attributes or arguments are not needed: the value is the number.
     let text = "read -r n; echo \"0 $n 1 $$\" >> \"$1\"\n\
@@ -310,7 +330,7 @@ fn a_command_for_each_event_tells_by_its_exit_code() {
 
 #[test]
 fn a_command_that_is_not_there_is_out_of_order_until_it_is() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "absent", 1);
     let script = kafka.scratch("workers").join("absent.sh");
     case.publish_numbered(10, 10);
@@ -330,10 +350,12 @@ fn a_command_that_is_not_there_is_out_of_order_until_it_is() {
 
 #[test]
 fn a_member_that_is_killed_leaves_no_worker_behind() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "orphans", 1);
     let body = "for job, at in events(): say(id=job['id'], ok=True)\n";
-    let worker = Worker::python(kafka, "orphans", body);
+    let Some(worker) = Worker::python(kafka, "orphans", body) else {
+        return;
+    };
     case.publish_numbered(10, 10);
     let command = worker.command("python3");
     let member = case.member(&["--exec", &command, "--workers", "2"]);

@@ -13,20 +13,20 @@ use serde_json::{Value, json};
 
 use crate::barnabas_bin::{barnabas, consume, produce};
 use crate::grouplog::{block_on, cluster, group};
-use crate::support::{Finished, Kafka, kcat};
+use crate::support::{Brokers, Finished, Kafka, kcat};
 
-fn dlq(kafka: &Kafka, args: &[&str]) -> Finished {
+fn dlq(kafka: &Brokers, args: &[&str]) -> Finished {
     let (verb, rest) = args.split_first().expect("a verb");
     barnabas(&[&["dlq", verb, "-b", &kafka.bootstrap()], rest].concat(), b"")
 }
 
 /// As [`dlq`] with `--json`, read; any exit code.
-fn json_of(kafka: &Kafka, args: &[&str]) -> Value {
+fn json_of(kafka: &Brokers, args: &[&str]) -> Value {
     let run = dlq(kafka, &[args, &["--json"]].concat());
     serde_json::from_slice(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", run.stderr))
 }
 
-fn letters(kafka: &Kafka, args: &[&str]) -> Vec<Value> {
+fn letters(kafka: &Brokers, args: &[&str]) -> Vec<Value> {
     let mut found = json_of(kafka, args);
     found["letters"]
         .as_array_mut()
@@ -35,7 +35,7 @@ fn letters(kafka: &Kafka, args: &[&str]) -> Vec<Value> {
 }
 
 /// What `consume` prints of a whole topic, as objects.
-fn records(kafka: &Kafka, topic: &str) -> Vec<Value> {
+fn records(kafka: &Brokers, topic: &str) -> Vec<Value> {
     let run = consume(kafka, topic, &["-e", "-J"]).success();
     let lines = run
         .text()
@@ -58,7 +58,7 @@ struct Letters {
 }
 
 impl Letters {
-    async fn open(kafka: &Kafka, topic: &str, families: Families) -> Result<Self, TopicError> {
+    async fn open(kafka: &Brokers, topic: &str, families: Families) -> Result<Self, TopicError> {
         let cluster = cluster(kafka);
         let group = format!("g-{topic}");
         let source = source(&cluster, topic).await?;
@@ -119,7 +119,7 @@ impl Letters {
 
 #[test]
 fn letters_are_listed_shown_counted_replayed_discarded_and_purged() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("dlq", 3);
     let (group, dead, replays) = block_on(async {
         let letters = Letters::open(kafka, &topic, Families::default()).await.unwrap();
@@ -292,7 +292,7 @@ fn letters_are_listed_shown_counted_replayed_discarded_and_purged() {
 
 #[test]
 fn a_thousand_letters_are_replayed_once_each_in_order_per_key() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("dlq-many", 4);
     let (group, replays) = block_on(async {
         let letters = Letters::open(kafka, &topic, Families::default()).await.unwrap();
@@ -324,7 +324,7 @@ fn a_thousand_letters_are_replayed_once_each_in_order_per_key() {
 
 #[test]
 fn a_rate_is_kept_to() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("dlq-rate", 1);
     let group = block_on(async {
         let letters = Letters::open(kafka, &topic, Families::default()).await.unwrap();
@@ -405,7 +405,7 @@ fn kafkas_own_tools_and_kcat_see_the_letters_in_all_families() {
 
 #[test]
 fn a_letter_that_is_too_large_shrinks_and_its_value_is_replayed_from_the_source() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("dlq-large", 1);
     let name = format!("{topic}.dlq.g-{topic}");
     let bootstrap = kafka.bootstrap();
@@ -474,7 +474,7 @@ fn a_letter_that_is_too_large_shrinks_and_its_value_is_replayed_from_the_source(
 
 #[test]
 fn springs_letters_are_read_and_replayed_to_their_source_alone() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let (topic, compacted) = (
         kafka.topic("dlq-spring", 2),
         kafka.topic_with("dlq-spring-compacted", 1, &[("cleanup.policy", "compact")]),
@@ -550,7 +550,7 @@ fn springs_letters_are_read_and_replayed_to_their_source_alone() {
 
 #[test]
 fn a_topic_that_would_lose_letters_or_is_not_there_is_told_at_the_start() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("dlq-unfit", 1);
     let group = group("billing");
     let bootstrap = kafka.bootstrap();
@@ -602,7 +602,7 @@ fn a_topic_that_would_lose_letters_or_is_not_there_is_told_at_the_start() {
 
 #[test]
 fn a_letter_that_nobody_may_write_is_named() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("dlq-gone", 1);
     block_on(async {
         let letters = Letters::open(kafka, &topic, Families::default()).await.unwrap();

@@ -12,7 +12,7 @@ use barnabas::fetch::event::Event;
 use barnabas::fetch::fetcher::{Fetcher, Partitions};
 
 use crate::barnabas_bin::produce;
-use crate::support::Kafka;
+use crate::support::Brokers;
 
 /// How long the broker holds back an answer: what comes sooner did not wait for that.
 const WAIT: Duration = Duration::from_secs(20);
@@ -27,7 +27,7 @@ fn on_runtime(test: impl Future<Output = ()>) {
         .block_on(test);
 }
 
-fn cluster(kafka: &Kafka) -> Cluster {
+fn cluster(kafka: &Brokers) -> Cluster {
     let port = kafka
         .bootstrap()
         .rsplit_once(':')
@@ -47,7 +47,7 @@ fn cluster(kafka: &Kafka) -> Cluster {
     cluster.expect("no TLS files")
 }
 
-fn open(kafka: &Kafka) -> (Fetcher, Partitions) {
+fn open(kafka: &Brokers) -> (Fetcher, Partitions) {
     open_on(cluster(kafka))
 }
 
@@ -84,7 +84,7 @@ async fn nothing(fetcher: &mut Fetcher) {
 
 #[test]
 fn a_partition_that_comes_does_not_wait_for_the_answer_to_a_request_without_it() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic: Arc<str> = Arc::from(kafka.topic("comes", 3));
     produce(kafka, &topic, &["-p", "1"], b"a\nb\n").success();
     on_runtime(async {
@@ -111,7 +111,7 @@ fn a_partition_that_comes_does_not_wait_for_the_answer_to_a_request_without_it()
 
 #[test]
 fn a_cursor_that_begins_anew_waits_for_nothing_and_goes_over_a_new_connection() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic: Arc<str> = Arc::from(kafka.topic("anew", 1));
     produce(kafka, &topic, &[], b"a\nb\n").success();
     on_runtime(async {
@@ -138,7 +138,7 @@ fn a_cursor_that_begins_anew_waits_for_nothing_and_goes_over_a_new_connection() 
 
 #[test]
 fn a_partition_that_goes_and_comes_back_is_read_under_its_new_tag_only() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic: Arc<str> = Arc::from(kafka.topic("goes", 1));
     on_runtime(async {
         let (mut fetcher, partitions) = open(kafka);
@@ -158,7 +158,7 @@ fn a_partition_that_goes_and_comes_back_is_read_under_its_new_tag_only() {
 
 #[test]
 fn a_paused_partition_is_not_asked_for_and_the_others_go_on() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic: Arc<str> = Arc::from(kafka.topic("pauses", 2));
     on_runtime(async {
         let (mut fetcher, partitions) = open(kafka);
@@ -176,7 +176,7 @@ fn a_paused_partition_is_not_asked_for_and_the_others_go_on() {
 
 #[test]
 fn a_position_beyond_the_end_stops_a_partition_of_somebody_who_decides_himself() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic: Arc<str> = Arc::from(kafka.topic("beyond", 1));
     produce(kafka, &topic, &[], b"a\n").success();
     on_runtime(async {

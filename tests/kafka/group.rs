@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::barnabas_bin::{barnabas, command, live, produce};
 use crate::member::{LIMIT, Line, Member};
-use crate::support::{Finished, Kafka, Live, wait_for};
+use crate::support::{Brokers, Finished, Kafka, Live, wait_for};
 
 /// A group's name that no other test has.
 pub(crate) fn group_name(name: &str) -> String {
@@ -54,7 +54,7 @@ fn numbered(range: std::ops::Range<usize>) -> String {
 }
 
 /// Publishes numbered records with 50 keys.
-fn publish(kafka: &Kafka, topic: &str, range: std::ops::Range<usize>) {
+fn publish(kafka: &Brokers, topic: &str, range: std::ops::Range<usize>) {
     produce(kafka, topic, &["-K", ":"], numbered(range).as_bytes()).success();
 }
 
@@ -95,7 +95,7 @@ fn partitions(member: &Member) -> BTreeSet<i32> {
 
 #[test]
 fn members_share_the_partitions_and_a_planned_join_and_leave_repeat_nothing() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("shared", 6);
     let group = group_name("shared");
     publish(kafka, &topic, 0..300);
@@ -260,7 +260,7 @@ fn a_group_takes_over_from_a_native_one_of_the_same_name() {
 
 #[test]
 fn partitions_and_topics_that_come_later_are_read_from_their_beginning() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("grows", 1);
     let group = group_name("grows");
     let regex = format!("{topic}(-more)?");
@@ -306,7 +306,7 @@ fn partitions_and_topics_that_come_later_are_read_from_their_beginning() {
 
 #[test]
 fn a_topic_made_anew_is_read_from_its_beginning() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("anew-in-group", 1);
     let group = group_name("anew");
     produce(kafka, &topic, &[], b"old 1\nold 2\nold 3\n").success();
@@ -326,7 +326,7 @@ fn a_topic_made_anew_is_read_from_its_beginning() {
 
 #[test]
 fn a_reader_that_goes_away_ends_a_member_quietly_and_hands_over_at_once() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("closed", 2);
     let group = group_name("closed");
     let mut first = Live::start(command(&[
@@ -356,7 +356,7 @@ fn a_reader_that_goes_away_ends_a_member_quietly_and_hands_over_at_once() {
 
 #[test]
 fn a_member_that_is_killed_is_replaced_after_its_session() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("killed", 4);
     let group = group_name("killed");
     let args = ["-t", &topic, "--session", "2s"];
@@ -383,7 +383,7 @@ fn a_member_that_is_killed_is_replaced_after_its_session() {
 
 #[test]
 fn a_count_ends_a_member_and_the_next_one_goes_on_behind_it() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("counted", 1);
     let group = group_name("counted");
     produce(kafka, &topic, &[], b"0\n1\n2\n3\n4\n5\n").success();
@@ -398,7 +398,7 @@ fn a_count_ends_a_member_and_the_next_one_goes_on_behind_it() {
 
 #[test]
 fn an_operator_pauses_skips_and_resets_while_a_member_runs() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("operated", 1);
     let group = group_name("operated");
     let operate = |verb: &str, flags: &[&str]| {

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::barnabas_bin::produce;
 use crate::grouplog::{block_on, cluster, group};
-use crate::support::{Kafka, Live, kcat};
+use crate::support::{Brokers, Kafka, Live, kcat};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -151,7 +151,7 @@ async fn until_committed(cluster: &Cluster, group: &str, partition: i32, offset:
 
 #[test]
 fn members_share_a_topic_hand_over_and_are_seen_by_kafkas_tools() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("shared", 6);
     block_on(async {
         let (cluster, group) = (cluster(kafka), group("share"));
@@ -190,7 +190,7 @@ fn members_share_a_topic_hand_over_and_are_seen_by_kafkas_tools() {
 
 #[test]
 fn a_group_begins_where_it_is_told_to() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("begin", 1);
     produce(kafka, &topic, &[], b"1\n2\n3\n4\n5\n").success();
     block_on(async {
@@ -225,7 +225,7 @@ fn a_group_begins_where_it_is_told_to() {
 
 #[test]
 fn a_reset_moves_a_running_member() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("reset", 1);
     block_on(async {
         let (cluster, group) = (cluster(kafka), group("reset"));
@@ -254,7 +254,7 @@ fn a_reset_moves_a_running_member() {
 
 #[test]
 fn a_lost_log_is_founded_anew_only_when_asked_for_and_where_the_group_was() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("lost", 2);
     block_on(async {
         let (cluster, group) = (cluster(kafka), group("lost"));
@@ -292,7 +292,7 @@ fn a_lost_log_is_founded_anew_only_when_asked_for_and_where_the_group_was() {
 
 #[test]
 fn members_by_kafkas_own_protocol_stop_the_mirror_and_not_the_group() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     if kcat(&["-V"], b"").is_none() {
         return;
     }
@@ -381,7 +381,7 @@ fn the_death_of_the_broker_that_leads_the_log_expires_nobody() {
 
 #[test]
 fn a_member_that_dies_is_replaced_when_its_session_is_over() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("death", 4);
     block_on(async {
         let group = group("death");
@@ -413,7 +413,7 @@ fn a_member_that_dies_is_replaced_when_its_session_is_over() {
 #[test]
 #[ignore = "a measurement"]
 fn how_long_a_join_and_a_leave_take_and_what_three_idle_members_cost() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("idle", 12);
     let took = |what: &str, since: std::time::Instant| {
         crate::support::loud(&format!("{what}: {:?}", since.elapsed()));

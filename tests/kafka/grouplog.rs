@@ -11,7 +11,7 @@ use barnabas::clock;
 use barnabas::group::log::{Log, LogError, LogRecord, PREFIX, Tail, Tailed};
 use barnabas::group::member::Lost;
 
-use crate::support::Kafka;
+use crate::support::{Brokers, Kafka};
 
 /// A name that no other test has.
 pub(crate) fn group(name: &str) -> String {
@@ -37,7 +37,7 @@ fn settings(bootstrap: &str) -> BrokerSettings {
     }
 }
 
-pub(crate) fn cluster(kafka: &Kafka) -> Cluster {
+pub(crate) fn cluster(kafka: &Brokers) -> Cluster {
     Cluster::new(settings(&kafka.bootstrap())).expect("no files are needed")
 }
 
@@ -88,7 +88,7 @@ async fn failure(tail: &mut Tail) -> LogError {
 
 #[test]
 fn a_new_log_is_made_as_it_should_be_and_found_again() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     block_on(async {
         let (cluster, group) = (cluster(kafka), group("new"));
         let missing = Log::open(&cluster, &group, false).await.unwrap_err();
@@ -104,7 +104,7 @@ fn a_new_log_is_made_as_it_should_be_and_found_again() {
 
 #[test]
 fn a_log_that_would_lose_records_is_refused() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     block_on(async {
         let cluster = cluster(kafka);
         for (name, setting, value) in [
@@ -127,7 +127,7 @@ fn a_log_that_would_lose_records_is_refused() {
 }
 
 /// The group whose log was made by somebody else.
-fn wrong_log(kafka: &Kafka, name: &str, configs: &[(&str, &str)]) -> String {
+fn wrong_log(kafka: &Brokers, name: &str, configs: &[(&str, &str)]) -> String {
     // Later settings replace earlier ones of the same name.
     let configs: BTreeMap<&str, &str> = configs.iter().copied().collect();
     let configs: Vec<(&str, &str)> = configs.into_iter().collect();
@@ -137,7 +137,7 @@ fn wrong_log(kafka: &Kafka, name: &str, configs: &[(&str, &str)]) -> String {
 
 #[test]
 fn records_are_read_in_order_by_all_who_follow() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     block_on(async {
         let cluster = cluster(kafka);
         let log = Log::open(&cluster, &group("order"), true).await.unwrap();
@@ -162,7 +162,7 @@ fn records_are_read_in_order_by_all_who_follow() {
 
 #[test]
 fn who_follows_hears_at_once_and_at_the_pace_that_is_set() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     block_on(async {
         let cluster = cluster(kafka);
         let log = Log::open(&cluster, &group("pace"), true).await.unwrap();
@@ -196,7 +196,7 @@ fn who_follows_hears_at_once_and_at_the_pace_that_is_set() {
 
 #[test]
 fn a_reader_that_a_cut_overtook_is_told_where_the_log_begins() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     block_on(async {
         let cluster = cluster(kafka);
         let log = Log::open(&cluster, &group("cut"), true).await.unwrap();
@@ -222,7 +222,7 @@ fn a_reader_that_a_cut_overtook_is_told_where_the_log_begins() {
 
 #[test]
 fn a_log_that_is_deleted_or_made_anew_ends_its_readers() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     block_on(async {
         let cluster = cluster(kafka);
         let group = group("deleted");
@@ -254,7 +254,7 @@ fn a_log_that_is_deleted_or_made_anew_ends_its_readers() {
 
 #[test]
 fn a_long_poll_for_records_holds_nothing_up() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("idle", 1);
     block_on(async {
         use barnabas::broker::fetch::FetchLimits;

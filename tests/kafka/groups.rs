@@ -3,29 +3,29 @@
 use std::time::Duration;
 
 use crate::barnabas_bin::{barnabas, command, produce};
-use crate::support::{Finished, Kafka, Live, wait_for};
+use crate::support::{Brokers, Finished, Live, wait_for};
 
 /// Longest that a group may take for what it does at once.
 const SOON: Duration = Duration::from_secs(20);
 
 /// `barnabas groups VERB` at the cluster.
-fn groups(kafka: &Kafka, args: &[&str]) -> Finished {
+fn groups(kafka: &Brokers, args: &[&str]) -> Finished {
     let (verb, rest) = args.split_first().expect("a verb");
     barnabas(&[&["groups", verb, "-b", &kafka.bootstrap()], rest].concat(), b"")
 }
 
 /// As [`groups`] with `--json`, read.
-fn json(kafka: &Kafka, args: &[&str]) -> serde_json::Value {
+fn json(kafka: &Brokers, args: &[&str]) -> serde_json::Value {
     let run = groups(kafka, &[args, &["--json"]].concat()).success();
     serde_json::from_str(run.text()).expect("it prints JSON")
 }
 
-fn described(kafka: &Kafka, group: &str) -> serde_json::Value {
+fn described(kafka: &Brokers, group: &str) -> serde_json::Value {
     json(kafka, &["describe", group])["groups"][0].take()
 }
 
 /// A topic of three partitions with ten records each, and a group's name; no other test has them.
-fn prepare(kafka: &Kafka, what: &str) -> (String, String) {
+fn prepare(kafka: &Brokers, what: &str) -> (String, String) {
     let topic = format!("{what}-{}", std::process::id());
     let bootstrap = kafka.bootstrap();
     barnabas(
@@ -42,7 +42,7 @@ fn prepare(kafka: &Kafka, what: &str) -> (String, String) {
 }
 
 /// A member of the group that prints `partition offset`.
-fn member(kafka: &Kafka, group: &str, topic: &str, instance: &str) -> Live {
+fn member(kafka: &Brokers, group: &str, topic: &str, instance: &str) -> Live {
     let bootstrap = kafka.bootstrap();
     let args = [
         "consume",
@@ -60,7 +60,7 @@ fn member(kafka: &Kafka, group: &str, topic: &str, instance: &str) -> Live {
 }
 
 /// Waits until the group has finished everything.
-fn wait_for_lag(kafka: &Kafka, group: &str, lag: i64) {
+fn wait_for_lag(kafka: &Brokers, group: &str, lag: i64) {
     wait_for("the group's lag", SOON, || {
         let found = described(kafka, group);
         (found["lag"] == lag).then_some(())
@@ -69,7 +69,7 @@ fn wait_for_lag(kafka: &Kafka, group: &str, lag: i64) {
 
 #[test]
 fn a_running_group_is_described_reset_and_told_of() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let (topic, group) = prepare(kafka, "groups-reset");
     let mut member = member(kafka, &group, &topic, "one");
     let lines = member.lines();
@@ -170,7 +170,7 @@ fn a_running_group_is_described_reset_and_told_of() {
 
 #[test]
 fn a_paused_group_processes_nothing_until_it_is_resumed() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let (topic, group) = prepare(kafka, "groups-pause");
     let mut member = member(kafka, &group, &topic, "one");
     let lines = member.lines();
@@ -195,7 +195,7 @@ fn a_paused_group_processes_nothing_until_it_is_resumed() {
 
 #[test]
 fn a_skipped_record_is_not_processed() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let (topic, group) = prepare(kafka, "groups-skip");
     let mut first = member(kafka, &group, &topic, "one");
     let lines = first.lines();
@@ -227,7 +227,7 @@ fn a_skipped_record_is_not_processed() {
 
 #[test]
 fn a_group_whose_members_crashed_is_deleted_when_their_sessions_are_over() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let (topic, group) = prepare(kafka, "groups-crash");
     let mut member = member(kafka, &group, &topic, "one");
     let lines = member.lines();
@@ -246,7 +246,7 @@ fn a_group_whose_members_crashed_is_deleted_when_their_sessions_are_over() {
 
 #[test]
 fn an_unknown_group_is_answered_with_similar_names() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let (topic, group) = prepare(kafka, "groups-unknown");
     let mut member = member(kafka, &group, &topic, "one");
     member.lines().next();

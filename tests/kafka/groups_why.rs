@@ -11,7 +11,7 @@ use crate::barnabas_bin::barnabas;
 use crate::delivery_handler::{Http, Reply, Seen};
 use crate::delivery_support::{Case, all_done};
 use crate::member::LIMIT;
-use crate::support::{Finished, Kafka, loud, wait_for};
+use crate::support::{Brokers, Finished, loud, wait_for};
 
 /// `barnabas groups VERB` of the case's group.
 fn groups(case: &Case<'_>, args: &[&str]) -> Finished {
@@ -87,7 +87,7 @@ fn broken(reply: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) -> (Ht
 
 #[test]
 fn one_key_that_fails_is_named_with_its_attempts_and_its_last_answer_until_it_is_done() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "why-key", 1);
     let (http, mended) =
         broken(|seen| (seen.key == "bad").then_some(Reply::Body(503, "the ledger\r\n\u{1b}[31m is locked")));
@@ -164,7 +164,7 @@ fn one_key_that_fails_is_named_with_its_attempts_and_its_last_answer_until_it_is
 
 #[test]
 fn a_group_of_which_all_is_well_writes_no_note() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "why-well", 2);
     let http = Http::start(|seen| match (seen.offset % 100, seen.before) {
         // One of a hundred succeeds the second time.
@@ -182,7 +182,7 @@ fn a_group_of_which_all_is_well_writes_no_note() {
 
 #[test]
 fn an_open_breaker_is_named_with_what_opened_it() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "why-breaker", 1);
     let mut http = Http::start(|_| Reply::Status(204));
     let mut member = case.posts(&http, &["--instance", "worker-0"]);
@@ -216,7 +216,7 @@ fn an_open_breaker_is_named_with_what_opened_it() {
 
 #[test]
 fn a_blown_fuse_is_named_and_a_resume_alone_makes_it_whole() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "why-fuse", 1);
     let (http, mended) = broken(|_| Some(Reply::Body(422, "no such field: total")));
     case.publish_numbered(200, 200);
@@ -257,7 +257,7 @@ fn a_blown_fuse_is_named_and_a_resume_alone_makes_it_whole() {
 
 #[test]
 fn a_slow_handler_a_pause_and_a_missing_owner_are_told() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "why-slow", 1);
     groups(&case, &["why"]).code(1).says("there is no such group");
     let http = Http::start(|seen| match (seen.offset, seen.before) {

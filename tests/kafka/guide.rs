@@ -11,7 +11,7 @@ use crate::delivery_handler::{Http, Reply, Seen};
 use crate::delivery_support::{Case, Dead, all_done};
 use crate::guide_support::{Desk, balances, node_runs, runs, snippets, source, with_packages};
 use crate::member::{LIMIT, Member};
-use crate::support::{Kafka, Live, ports, wait_for};
+use crate::support::{Brokers, Live, ports, wait_for};
 
 /// Waits until somebody listens at the desk's port.
 fn listens(desk: &Desk<'_>) {
@@ -88,7 +88,7 @@ fn every_file_of_the_guide_is_run_by_a_test() {
 
 #[test]
 fn a_handler_receives_what_the_guide_shows() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let http = Http::start(|_| Reply::Status(204));
     let mut desk = Desk::at(kafka, "guide-request", http.port());
     // The guide makes its topic itself.
@@ -141,7 +141,7 @@ fn a_handler_receives_what_the_guide_shows() {
 
 #[test]
 fn a_nestjs_controller_books_each_event_once() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     if !node_runs() {
         return;
     }
@@ -219,7 +219,7 @@ fn a_nestjs_controller_books_each_event_once() {
 
 #[test]
 fn plain_node_gets_each_key_in_order_and_people_see_what_goes_on() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     if !node_runs() {
         return;
     }
@@ -265,7 +265,7 @@ fn plain_node_gets_each_key_in_order_and_people_see_what_goes_on() {
 
 #[test]
 fn python_books_each_event_once_though_the_database_was_locked_and_barnabas_killed() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     if !runs("python3", "--version", "python3") {
         return;
     }
@@ -325,7 +325,7 @@ fn python_books_each_event_once_though_the_database_was_locked_and_barnabas_kill
 
 #[test]
 fn a_late_effect_of_an_older_delivery_or_owner_is_refused_by_the_fence() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     if !runs("python3", "--version", "python3") {
         return;
     }
@@ -378,7 +378,7 @@ fn a_late_effect_of_an_older_delivery_or_owner_is_refused_by_the_fence() {
 
 #[test]
 fn go_gets_each_key_in_order() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     if !runs("go", "version", "golang") {
         return;
     }
@@ -409,7 +409,7 @@ fn go_gets_each_key_in_order() {
 
 #[test]
 fn workers_in_python_and_node_get_each_key_in_order() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let runtimes = [
         ("python3", runs("python3", "--version", "python3")),
         ("node", node_runs()),

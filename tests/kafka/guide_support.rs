@@ -19,7 +19,7 @@ use crate::group::group_name;
 use crate::member::Member;
 use crate::support::dist::{installed, target};
 use crate::support::run::run_command;
-use crate::support::{Finished, Kafka, loud, ports, skipped};
+use crate::support::{Brokers, Finished, loud, ports, skipped};
 
 const PAGE: &str = include_str!("../../docs/guide.md");
 
@@ -61,12 +61,12 @@ pub(crate) struct Desk<'k> {
 }
 
 impl<'k> Desk<'k> {
-    pub(crate) fn new(kafka: &'k Kafka, name: &str) -> Self {
+    pub(crate) fn new(kafka: &'k Brokers, name: &str) -> Self {
         Self::at(kafka, name, ports::free())
     }
 
     /// With this port for the handler.
-    pub(crate) fn at(kafka: &'k Kafka, name: &str, port: u16) -> Self {
+    pub(crate) fn at(kafka: &'k Brokers, name: &str, port: u16) -> Self {
         let mut case = Case::new(kafka, name, 3);
         // `dlq list NAME` would mean a topic of that name.
         case.group = group_name(&format!("{name}-service"));

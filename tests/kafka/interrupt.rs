@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::barnabas_bin::{consume, live};
-use crate::support::{Kafka, wait_for};
+use crate::support::{Brokers, wait_for};
 
-fn arrives(kafka: &Kafka, topic: &str, count: i64) {
+fn arrives(kafka: &Brokers, topic: &str, count: i64) {
     wait_for(
         &format!("{count} records are in {topic}"),
         Duration::from_secs(20),
@@ -15,7 +15,7 @@ fn arrives(kafka: &Kafka, topic: &str, count: i64) {
 
 #[test]
 fn a_slow_trickle_is_published_line_by_line() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("trickle", 3);
     let mut producer = live(kafka, "produce", &topic, &[]);
     for n in 1..=10 {
@@ -29,7 +29,7 @@ fn a_slow_trickle_is_published_line_by_line() {
 
 #[test]
 fn ctrl_c_ends_with_130_after_what_was_read_is_published() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("interrupted", 1);
     // Nothing goes out by itself: batches are larger than all of it, and wait a minute for more.
     let flags = ["-X", "linger.ms=60000", "-X", "batch.size=900000"];
@@ -57,7 +57,7 @@ fn ctrl_c_ends_with_130_after_what_was_read_is_published() {
 
 #[test]
 fn ctrl_c_with_nothing_to_do_ends_at_once() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("idle", 1);
     let mut producer = live(kafka, "produce", &topic, &[]);
     producer.write(b"one\n");

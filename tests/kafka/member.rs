@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::barnabas_bin::command;
-use crate::support::{Kafka, run, wait_for};
+use crate::support::{Brokers, run, wait_for};
 
 /// Longest that a test waits for something that should take seconds.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -76,7 +76,7 @@ impl Lines {
 
 impl Member {
     /// Starts `barnabas consume --group`. It prints `partition offset value`, or what `args` have it print.
-    pub(crate) fn start(kafka: &Kafka, group: &str, args: &[&str]) -> Self {
+    pub(crate) fn start(kafka: &Brokers, group: &str, args: &[&str]) -> Self {
         let bootstrap = kafka.bootstrap();
         let format: &[&str] = if args.iter().any(|arg| matches!(*arg, "-f" | "-J" | "-K")) {
             &[]
@@ -87,7 +87,7 @@ impl Member {
     }
 
     /// Starts one that gives its events to a handler: it prints nothing.
-    pub(crate) fn handle(kafka: &Kafka, group: &str, args: &[&str]) -> Self {
+    pub(crate) fn handle(kafka: &Brokers, group: &str, args: &[&str]) -> Self {
         let bootstrap = kafka.bootstrap();
         Self::run(&[&["consume", "-b", &bootstrap, "-g", group][..], args].concat())
     }

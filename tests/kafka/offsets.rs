@@ -3,24 +3,23 @@
 use std::io::{BufRead, BufReader};
 
 use crate::barnabas_bin::{barnabas, consume, live, produce};
-use crate::judge::{Record, java_writes};
-use crate::support::{Kafka, kcat};
+use crate::support::{Brokers, kcat};
 
 const FIRST_TIME: i64 = 1_700_000_000_000;
 
 /// 300 records over 3 partitions, a second apart.
-fn filled(kafka: &Kafka) -> String {
+fn filled(kafka: &Brokers) -> String {
     let topic = kafka.topic("offsets", 3);
-    let record = |n: i64| {
-        let mut record = Record::new(
-            Some(format!("key-{}", n % 10).as_bytes()),
-            Some(format!("value-{n}").as_bytes()),
-        );
-        record.partition = i32::try_from(n % 3).expect("below 3");
-        record.timestamp = FIRST_TIME + n * 1_000;
-        record
+    let line = |n: i64| {
+        format!(
+            "{{\"key\":\"key-{}\",\"value\":\"value-{n}\",\"partition\":{},\"timestamp\":{}}}\n",
+            n % 10,
+            n % 3,
+            FIRST_TIME + n * 1_000
+        )
     };
-    java_writes(kafka, &topic, "none", &(0..300).map(record).collect::<Vec<_>>());
+    let lines: String = (0..300).map(line).collect();
+    produce(kafka, &topic, &["-q", "--format", "json"], lines.as_bytes()).success();
     topic
 }
 
@@ -32,7 +31,7 @@ fn sorted(text: &str) -> Vec<&str> {
 
 #[test]
 fn the_same_flags_print_what_kcat_prints() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = filled(kafka);
     let (from, until) = (
         format!("s@{}", FIRST_TIME + 90_500),
@@ -80,7 +79,7 @@ fn the_same_flags_print_what_kcat_prints() {
 
 #[test]
 fn times_are_read_as_rfc_3339_and_as_ago() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = filled(kafka);
     // 2023-11-14T22:13:20Z is FIRST_TIME; the record with n = 60 is a minute later.
     for offset in ["2023-11-14T22:14:20Z", "s@2023-11-14T23:14:20+01:00"] {
@@ -98,7 +97,7 @@ fn times_are_read_as_rfc_3339_and_as_ago() {
 
 #[test]
 fn several_topics_are_read_at_once() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let (a, b) = (kafka.topic("several-a", 2), kafka.topic("several-b", 1));
     produce(kafka, &a, &[], b"a\n").success();
     produce(kafka, &b, &[], b"b\n").success();
@@ -121,7 +120,7 @@ fn several_topics_are_read_at_once() {
 
 #[test]
 fn a_key_filter_prints_only_records_with_such_a_key() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = filled(kafka);
     let run = consume(
         kafka,
@@ -136,7 +135,7 @@ fn a_key_filter_prints_only_records_with_such_a_key() {
 
 #[test]
 fn records_that_come_later_are_printed_at_once() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("follow", 2);
     produce(kafka, &topic, &[], b"old\n").success();
     let mut consumer = live(kafka, "consume", &topic, &["-q"]);
@@ -152,7 +151,7 @@ fn records_that_come_later_are_printed_at_once() {
 
 #[test]
 fn a_closed_pipe_ends_quietly_with_0() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("closed-pipe", 1);
     produce(
         kafka,
@@ -175,7 +174,7 @@ fn a_closed_pipe_ends_quietly_with_0() {
 
 #[test]
 fn an_empty_topic_ends_at_once() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("empty", 3);
     for flags in [
         &["-e"][..],

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::barnabas_bin::produce;
-use crate::judge::{java_partitions, java_reads};
-use crate::support::{Kafka, kcat};
+use crate::barnabas_bin::{consume, produce};
+use crate::judge::java_partitions;
+use crate::support::{Brokers, Kafka, kcat};
 
 /// Keys of all lengths modulo 4, since murmur2 reads four bytes at a time; some beyond ASCII.
 fn keys() -> Vec<String> {
@@ -15,14 +15,13 @@ fn lines() -> String {
     keys().iter().map(|key| format!("{key}\tv\n")).collect()
 }
 
-fn placed(kafka: &Kafka, topic: &str) -> BTreeMap<String, i32> {
-    let records = java_reads(kafka, topic).into_iter();
-    records
-        .map(|record| {
-            (
-                String::from_utf8_lossy(&record.key.expect("a key")).into_owned(),
-                record.partition,
-            )
+fn placed(kafka: &Brokers, topic: &str) -> BTreeMap<String, i32> {
+    let read = consume(kafka, topic, &["-q", "-e", "-f", "%p %k\\n"]).success();
+    let lines = read.text().lines();
+    lines
+        .map(|line| {
+            let (partition, key) = line.split_once(' ').expect("both");
+            (key.to_owned(), partition.parse().expect("a number"))
         })
         .collect()
 }
@@ -41,7 +40,7 @@ fn keys_land_where_the_java_client_puts_them() {
 
 #[test]
 fn with_crc32_keys_land_where_kcat_puts_them() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let (ours, theirs) = (kafka.topic("crc32", 7), kafka.topic("crc32-kcat", 7));
     let args = ["-P", "-b", &kafka.bootstrap(), "-t", &theirs, "-K", "\t"];
     let Some(kcat) = kcat(&args, lines().as_bytes()) else {
@@ -60,7 +59,7 @@ fn with_crc32_keys_land_where_kcat_puts_them() {
 
 #[test]
 fn a_partition_that_is_asked_for_gets_all() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("asked-for", 3);
     produce(kafka, &topic, &["-K", "\t", "-p", "2"], lines().as_bytes()).success();
     assert!(placed(kafka, &topic).values().all(|partition| *partition == 2));

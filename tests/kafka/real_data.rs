@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::barnabas_bin::{consume, produce};
 use crate::judge::CODECS;
 use crate::support::dist::{installed, target};
-use crate::support::{Kafka, skipped};
+use crate::support::{Brokers, skipped};
 
 const VERSION: &str = "3.2.1";
 
@@ -94,7 +94,7 @@ fn equal(printed: &[u8], expected: &[u8], what: &str) {
 
 #[test]
 fn every_file_of_vega_datasets_comes_back_line_by_line() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let Some(files) = files() else { return };
     // A file's last line may lack its end; printed, every record has one.
     let mut expected = Vec::new();
@@ -117,7 +117,7 @@ fn every_file_of_vega_datasets_comes_back_line_by_line() {
 
 #[test]
 fn every_file_of_vega_datasets_comes_back_as_a_whole() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let Some(files) = files() else { return };
     let mut expected = Vec::new();
     for file in &files {
@@ -146,7 +146,7 @@ fn every_file_of_vega_datasets_comes_back_as_a_whole() {
 
 #[test]
 fn every_file_of_vega_datasets_comes_back_over_six_partitions_and_json() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let Some(files) = files() else { return };
     let mut lines: Vec<Vec<u8>> = Vec::new();
     for file in &files {

@@ -17,7 +17,7 @@ use crate::delivery_support::{Case, places};
 use crate::group::group_name;
 use crate::member::LIMIT;
 use crate::support::dist::installed;
-use crate::support::{Finished, Kafka, Live, loud, skipped, wait_for};
+use crate::support::{Brokers, Finished, Live, loud, skipped, wait_for};
 
 /// How soon a topic of replays is to be read that was made while the group runs. (It is looked for every 3 s.)
 const SOON: Duration = Duration::from_secs(12);
@@ -178,7 +178,7 @@ fn newer_ones_flowed(replays: &[Seen], others: &[Seen]) {
 fn a_thousand_letters_come_once_each_to_their_group_alone_and_in_order() {
     const BAD: usize = 1_000;
     const KEYS: usize = 250;
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "replayed", 6);
     let beside = Case {
         kafka,
@@ -257,7 +257,7 @@ fn places_of(seen: &[Seen]) -> BTreeSet<(i32, i64)> {
 fn letters_are_replayed_in_order_while_members_join_leave_and_die() {
     const BAD: usize = 600;
     const KEYS: usize = 150;
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "replayed-moving", 6);
     let handler = Mended::start(Duration::from_millis(5));
     case.publish(&some_bad(BAD, KEYS));
@@ -317,7 +317,7 @@ fn letters_are_replayed_in_order_while_members_join_leave_and_die() {
 
 #[test]
 fn a_replay_that_fails_is_a_letter_again_three_times_at_most() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "replay-fails", 2);
     let handler = Mended::start(Duration::ZERO);
     case.publish("a:bad\na:1\nb:bad\nc:bad\nd:2\n");
@@ -380,7 +380,7 @@ fn handler_keys<'s>(seen: &'s [Seen], key: &str) -> BTreeSet<&'s str> {
 
 #[test]
 fn what_was_replayed_waits_for_a_group_that_does_not_run() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "replay-waits", 2);
     let handler = Mended::start(Duration::ZERO);
     case.publish("a:bad\nb:bad\nc:1\n");
@@ -402,7 +402,7 @@ fn what_was_replayed_waits_for_a_group_that_does_not_run() {
 
 #[test]
 fn a_group_that_begins_with_what_is_new_still_gets_what_was_replayed_to_it() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let case = Case::new(kafka, "replay-latest", 1);
     let handler = Mended::start(Duration::ZERO);
     case.publish("a:bad\nb:1\n");
@@ -423,9 +423,12 @@ fn a_group_that_begins_with_what_is_new_still_gets_what_was_replayed_to_it() {
 
 #[test]
 fn replaying_to_the_source_asks_twice() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     if !installed("script", "--version") {
-        return skipped("a question at a terminal", "script");
+        return skipped(
+            "a question at a terminal",
+            "no `script` on PATH (Debian: apt-get install bsdutils)",
+        );
     }
     let case = Case::new(kafka, "to-source", 1);
     let handler = Mended::start(Duration::ZERO);

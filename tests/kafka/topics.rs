@@ -1,16 +1,16 @@
 //! `topics`, judged by Kafka's own tools.
 
 use crate::barnabas_bin::{barnabas, produce};
-use crate::support::{Finished, Kafka};
+use crate::support::{Brokers, Finished, Kafka};
 
 /// `barnabas topics VERB` at the cluster.
-fn topics(kafka: &Kafka, args: &[&str]) -> Finished {
+fn topics(kafka: &Brokers, args: &[&str]) -> Finished {
     let (verb, rest) = args.split_first().expect("a verb");
     barnabas(&[&["topics", verb, "-b", &kafka.bootstrap()], rest].concat(), b"")
 }
 
 /// As [`topics`] with `--json`, read.
-fn json(kafka: &Kafka, args: &[&str]) -> serde_json::Value {
+fn json(kafka: &Brokers, args: &[&str]) -> serde_json::Value {
     let run = topics(kafka, &[args, &["--json"]].concat()).success();
     serde_json::from_str(run.text()).expect("it prints JSON")
 }
@@ -91,7 +91,7 @@ fn what_is_created_altered_and_deleted_is_so_for_kafkas_tools() {
 
 #[test]
 fn a_created_topic_takes_records_at_once() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     for round in 0..3 {
         let topic = name(&format!("at-once-{round}"));
         topics(kafka, &["create", &topic, "--partitions", "20"]).success();
@@ -159,7 +159,7 @@ fn what_java_created_is_described() {
 
 #[test]
 fn the_list_is_that_of_kafkas_tools() {
-    let Some(kafka) = Kafka::start_with(&crate::support::Options::default()) else {
+    let Some(kafka) = Kafka::for_test(&crate::support::Options::default()) else {
         return;
     };
     topics(&kafka, &["list"]).success().says("there are no topics");
@@ -284,7 +284,7 @@ fn the_rest_of_several_topics_is_done_and_told() {
 
 #[test]
 fn without_a_person_to_ask_only_yes_deletes() {
-    let Some(kafka) = Kafka::shared() else { return };
+    let Some(kafka) = Brokers::any() else { return };
     let topic = kafka.topic("kept", 2);
     produce(kafka, &topic, &[], b"1\n2\n").success();
     topics(kafka, &["delete", &topic]).code(2).says("--yes");

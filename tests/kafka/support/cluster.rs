@@ -1,19 +1,18 @@
 //! A cluster of the tests' own.
 
 use std::fs;
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use super::broker::Broker;
-use super::dist::{Dist, target};
+use super::brokers::{Brokers, On};
+use super::dist::Dist;
+use super::files::Temporary;
 use super::properties::{Ports, SecuredPorts, USERS, server_properties};
 use super::run::{Finished, run};
-use super::{certificates, ports, skipped, wait_for, wire};
+use super::{certificates, left_out, ports, skipped, this_test};
 
 /// How the JVM is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,76 +74,91 @@ impl Default for Options {
 #[derive(Debug)]
 pub(crate) struct Kafka {
     dist: &'static Dist,
-    dir: PathBuf,
+    files: Temporary,
     ports: Vec<Ports>,
     brokers: Vec<Mutex<Broker>>,
-    janitor: Child,
+    seen: Brokers,
 }
 
-/// Removes the cluster's files when stdin closes. The brokers' own watchdogs end them at the same moment, so files may
-/// come up until then.
-const JANITOR: &str =
-    r#"cat >/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" 2>/dev/null && exit; sleep 0.2; done"#;
+impl Deref for Kafka {
+    type Target = Brokers;
+
+    /// What helpers are given that could do with the sandbox as well.
+    fn deref(&self) -> &Brokers {
+        &self.seen
+    }
+}
 
 impl Kafka {
-    /// One broker; `None`, said aloud, where Java or Maven is missing.
+    /// One broker; `None`, said aloud, where Java or Maven is missing or the tests are to run on the sandbox alone.
     pub(crate) fn one() -> Option<Self> {
-        Self::start_with(&Options::default())
+        Self::for_test(&Options::default())
     }
 
     /// Three brokers: topics with replication 3, two of them in sync for an acknowledgement.
     pub(crate) fn three() -> Option<Self> {
-        Self::start_with(&Options {
+        Self::for_test(&Options {
             brokers: 3,
             ..Options::default()
         })
     }
 
-    /// One broker with every kind of listener, users and an authorizer.
-    pub(crate) fn secured() -> Option<Self> {
-        Self::start_with(&Options {
-            secured: true,
-            ..Options::default()
-        })
+    /// What `options` say, for one test.
+    pub(crate) fn for_test(options: &Options) -> Option<Self> {
+        Self::wanted().then(|| Self::start_with(options)).flatten()
     }
 
     /// The one broker that all tests of this process share: its topics have names of their own.
     pub(crate) fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Kafka>> = OnceLock::new();
-        SHARED.get_or_init(Self::one).as_ref()
+        let wanted = Self::wanted();
+        wanted
+            .then(|| {
+                SHARED
+                    .get_or_init(|| Self::start_with(&Options::default()))
+                    .as_ref()
+            })
+            .flatten()
     }
 
-    /// The secured broker that all tests of this process share.
+    /// The one broker with every kind of listener, users and an authorizer, which all tests of this process share.
     pub(crate) fn shared_secured() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Kafka>> = OnceLock::new();
-        SHARED.get_or_init(Self::secured).as_ref()
+        let options = Options {
+            secured: true,
+            ..Options::default()
+        };
+        let wanted = Self::wanted();
+        wanted
+            .then(|| SHARED.get_or_init(|| Self::start_with(&options)).as_ref())
+            .flatten()
+    }
+
+    /// Whether the test that asks, which needs real Kafka, is to run; says aloud if not.
+    fn wanted() -> bool {
+        if On::get() == On::Sandbox {
+            left_out("needs real Kafka, and BARNABAS_TEST_ON is `sandbox`");
+            return false;
+        }
+        match Dist::get() {
+            Ok(_) => true,
+            Err(missing) => {
+                skipped(&this_test(), missing);
+                false
+            }
+        }
     }
 
     /// Starts what `options` say and waits until every broker sees all others.
     pub(crate) fn start_with(options: &Options) -> Option<Self> {
-        static CLUSTERS: AtomicU32 = AtomicU32::new(0);
         let dist = match Dist::get() {
             Ok(dist) => dist,
             Err(missing) => {
-                skipped("real-Kafka tests", missing);
+                skipped("real Kafka", missing);
                 return None;
             }
         };
-        let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
-        let dir = target()
-            .join("kafka-run")
-            .join(format!("{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).expect("target/ can be written");
-        let janitor = Command::new("sh")
-            .args(["-c", JANITOR, "janitor"])
-            .arg(&dir)
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("sh starts");
+        let files = Temporary::new("kafka-run");
         let ports: Vec<Ports> = (0..options.brokers)
             .map(|index| Ports {
                 plaintext: options.port.filter(|_| index == 0).unwrap_or_else(ports::free),
@@ -160,7 +174,7 @@ impl Kafka {
         let mut brokers = Vec::new();
         for (index, broker_ports) in ports.iter().enumerate() {
             let node_id = index + 1;
-            let broker_dir = dir.join(format!("broker-{node_id}"));
+            let broker_dir = files.path().join(format!("broker-{node_id}"));
             let text = server_properties(&broker_dir, node_id, &ports, &options.properties);
             let broker = Broker::new(
                 broker_dir.clone(),
@@ -175,30 +189,22 @@ impl Kafka {
             }
             brokers.push(Mutex::new(broker));
         }
+        let plaintext: Vec<u16> = ports.iter().map(|ports| ports.plaintext).collect();
         let kafka = Self {
             dist,
-            dir,
+            seen: Brokers::new(&plaintext, files.path()),
+            files,
             ports,
             brokers,
-            janitor,
         };
         for index in 0..options.brokers {
             kafka.broker(index).spawn(dist);
         }
         for index in 0..options.brokers {
             kafka.broker(index).wait_until_ready(options.brokers);
+            kafka.seen.set_up(index, true);
         }
         Some(kafka)
-    }
-
-    /// Addresses of all brokers' PLAINTEXT listeners, with commas between.
-    pub(crate) fn bootstrap(&self) -> String {
-        let addresses: Vec<String> = self
-            .ports
-            .iter()
-            .map(|ports| format!("127.0.0.1:{}", ports.plaintext))
-            .collect();
-        addresses.join(",")
     }
 
     /// The further ports of the secured broker.
@@ -214,23 +220,18 @@ impl Kafka {
 
     /// A file of the secured broker's certificates, see [`certificates::write`].
     pub(crate) fn certificate(&self, name: &str) -> PathBuf {
-        self.dir.join("broker-1").join(name)
-    }
-
-    /// A directory for the test's own files, removed with the cluster.
-    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
-        let dir = self.dir.join("scratch").join(name);
-        fs::create_dir_all(&dir).expect("target/ can be written");
-        dir
+        self.files.path().join("broker-1").join(name)
     }
 
     /// SIGKILL for the broker with this index (0 is node 1).
     pub(crate) fn kill(&self, index: usize) {
+        self.seen.set_up(index, false);
         self.broker(index).kill();
     }
 
     /// SIGTERM for the broker with this index: a clean stop.
     pub(crate) fn stop(&self, index: usize) {
+        self.seen.set_up(index, false);
         self.broker(index).stop();
     }
 
@@ -243,6 +244,7 @@ impl Kafka {
             .filter(|broker| lock(broker).pid().is_some())
             .count();
         self.broker(index).wait_until_ready(running);
+        self.seen.set_up(index, true);
     }
 
     /// The JVM's process id, for `/proc`.
@@ -255,71 +257,9 @@ impl Kafka {
         self.broker(index).log_tail()
     }
 
-    /// A new topic with a name that starts with `name` and is no other test's, replicated thrice if there are three
-    /// brokers, ready on every one when this returns.
-    pub(crate) fn topic(&self, name: &str, partitions: i32) -> String {
-        self.topic_with(name, partitions, &[])
-    }
-
-    /// As [`Self::topic`], with configs.
-    pub(crate) fn topic_with(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> String {
-        static TOPICS: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "{name}-{}-{}",
-            std::process::id(),
-            TOPICS.fetch_add(1, Ordering::Relaxed)
-        );
-        let replication = if self.ports.len() >= 3 { 3 } else { 1 };
-        let live = self.live_ports();
-        wire::create_topic(live[0], &name, partitions, replication, configs);
-        for port in live {
-            wait_for(
-                &format!("topic {name} has leaders"),
-                Duration::from_secs(60),
-                || {
-                    let metadata = wire::metadata(port, Some(&name)).ok()?;
-                    let all =
-                        metadata.error == 0 && i32::try_from(metadata.partitions.len()) == Ok(partitions);
-                    (all && metadata.partitions.iter().all(|(leader, _)| *leader >= 0)).then_some(())
-                },
-            );
-        }
-        name
-    }
-
-    /// Index of the broker that leads the partition, asked of a living one.
-    pub(crate) fn leader(&self, topic: &str, partition: usize) -> usize {
-        wait_for("a leader", Duration::from_secs(60), || {
-            let metadata = self
-                .live_ports()
-                .into_iter()
-                .find_map(|port| wire::metadata(port, Some(topic)).ok())?;
-            let (leader, _) = metadata.partitions.get(partition)?;
-            usize::try_from(*leader).ok()?.checked_sub(1)
-        })
-    }
-
-    /// Records and control records ever written to the topic, as far as its leaders answer.
-    pub(crate) fn written(&self, topic: &str) -> i64 {
-        let ports = self.live_ports();
-        let Some(metadata) = ports
-            .iter()
-            .find_map(|port| wire::metadata(*port, Some(topic)).ok())
-        else {
-            return 0;
-        };
-        let partitions = 0..i32::try_from(metadata.partitions.len()).unwrap_or(0);
-        let end = |partition| {
-            ports
-                .iter()
-                .find_map(|port| wire::end_offset(*port, topic, partition))
-        };
-        partitions.filter_map(end).sum()
-    }
-
     /// The first segment of the partition on the first broker, as it is on disk.
     pub(crate) fn segment(&self, topic: &str, partition: i32) -> Vec<u8> {
-        let path = self.dir.join(format!(
+        let path = self.files.path().join(format!(
             "broker-1/data/{topic}-{partition}/00000000000000000000.log"
         ));
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -332,7 +272,7 @@ impl Kafka {
             .windows(marker.len())
             .position(|window| window == marker)
             .expect("the marker is there, uncompressed");
-        let path = self.dir.join(format!(
+        let path = self.files.path().join(format!(
             "broker-1/data/{topic}-{partition}/00000000000000000000.log"
         ));
         let damaged: Vec<u8> = marker.iter().map(|byte| byte ^ 1).collect();
@@ -346,7 +286,8 @@ impl Kafka {
 
     /// Bytes of the topic's segments on the first broker, as they are on disk.
     pub(crate) fn stored(&self, topic: &str) -> u64 {
-        let data = fs::read_dir(self.dir.join("broker-1/data")).expect("the broker's directory is there");
+        let data =
+            fs::read_dir(self.files.path().join("broker-1/data")).expect("the broker's directory is there");
         let partitions = data.filter_map(Result::ok).filter(|entry| {
             let name = entry.file_name();
             let partition = name
@@ -368,11 +309,6 @@ impl Kafka {
             .sum()
     }
 
-    /// Deletes a topic.
-    pub(crate) fn delete_topic(&self, topic: &str) {
-        wire::delete_topic(self.live_ports()[0], topic);
-    }
-
     /// Runs a class of Kafka's tools (`org.apache.kafka.tools.ConsoleProducer`) with `input` as its stdin.
     pub(crate) fn java(&self, class: &str, args: &[&str], input: &[u8]) -> Finished {
         let class_path = self.dist.class_path();
@@ -391,15 +327,6 @@ impl Kafka {
         self.java(&source.display().to_string(), args, input)
     }
 
-    fn live_ports(&self) -> Vec<u16> {
-        let live = self
-            .brokers
-            .iter()
-            .map(lock)
-            .filter(|broker| broker.pid().is_some());
-        live.map(|broker| broker.port()).collect()
-    }
-
     fn broker(&self, index: usize) -> MutexGuard<'_, Broker> {
         lock(&self.brokers[index])
     }
@@ -410,8 +337,6 @@ impl Drop for Kafka {
         for index in 0..self.brokers.len() {
             self.kill(index);
         }
-        drop(self.janitor.stdin.take());
-        let _ = self.janitor.wait();
     }
 }
 

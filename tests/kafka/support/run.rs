@@ -101,7 +101,15 @@ pub(crate) fn run(program: &str, args: &[&str], input: &[u8]) -> Finished {
 }
 
 /// As [`run`], of a command.
-pub(crate) fn run_command(mut command: Command, input: &[u8]) -> Finished {
+pub(crate) fn run_command(command: Command, input: &[u8]) -> Finished {
+    run_within(command, input, LIMIT)
+}
+
+/// As [`run_command`].
+///
+/// # Panics
+/// If it cannot be started or runs longer than `limit`, with what it is and what it said.
+pub(crate) fn run_within(mut command: Command, input: &[u8], limit: Duration) -> Finished {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -112,7 +120,7 @@ pub(crate) fn run_command(mut command: Command, input: &[u8]) -> Finished {
     // It may end before it has read all: that is its affair.
     let input = input.to_vec();
     let writer = thread::spawn(move || drop(stdin.write_all(&input)));
-    let finished = finish(child, name);
+    let finished = finish_within(child, name, limit);
     let _ = writer.join();
     finished
 }
@@ -121,7 +129,11 @@ pub(crate) fn run_command(mut command: Command, input: &[u8]) -> Finished {
 ///
 /// # Panics
 /// If it runs longer than two minutes; it is killed then.
-pub(crate) fn finish(mut child: Child, command: String) -> Finished {
+pub(crate) fn finish(child: Child, command: String) -> Finished {
+    finish_within(child, command, LIMIT)
+}
+
+fn finish_within(mut child: Child, command: String, limit: Duration) -> Finished {
     let mut out = child.stdout.take();
     let mut err = child.stderr.take();
     let out = thread::spawn(move || read_all(out.as_mut()));
@@ -131,12 +143,12 @@ pub(crate) fn finish(mut child: Child, command: String) -> Finished {
         if let Some(status) = child.try_wait().expect("a child can be waited for") {
             break status;
         }
-        if started.elapsed() > LIMIT {
+        if started.elapsed() > limit {
             let _ = child.kill();
             let _ = child.wait();
             let stderr =
                 String::from_utf8_lossy(&err.join().expect("the reader does not panic")).into_owned();
-            panic!("{command}: still running after {LIMIT:?}; it said:\n{stderr}");
+            panic!("{command}: still running after {limit:?}; it said:\n{stderr}");
         }
         thread::sleep(Duration::from_millis(2));
     };
@@ -300,7 +312,7 @@ impl Drop for Live {
 pub(crate) fn kcat(args: &[&str], input: &[u8]) -> Option<Finished> {
     if !installed("kcat", "-V") {
         skipped(
-            "comparison with kcat",
+            &format!("{}: comparison with kcat", super::this_test()),
             "no `kcat` on PATH (Debian: apt-get install kcat)",
         );
         return None;
