@@ -16,6 +16,7 @@ mod groups;
 mod interop;
 mod log;
 mod place;
+mod same;
 mod transactions;
 mod versions;
 mod wire;
