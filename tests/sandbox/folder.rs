@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::place::{Process, barnabas};
+use crate::same::requests::Requests;
+use crate::wire::{Client, NOBODY, batch, publish};
 
 fn folder(test: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sandbox-{test}"));
@@ -92,4 +94,50 @@ fn a_torn_tail_is_cut_off_and_writing_goes_on_behind_what_is_sound() {
         consume(&Process::start(&["--data", data_arg]), &[]),
         "one\ntwo\nfour\n"
     );
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_kill_9_with_a_request_in_flight() {
+    let data = folder("killed");
+    let args = ["--data", data.to_str().unwrap()];
+    let mut sandbox = Process::start(&args);
+    sandbox.create("t");
+    let mut expected = String::new();
+    let mut count = 0;
+    for round in 0..6 {
+        let address = sandbox.address.parse().unwrap();
+        let mut client = Client::connect(address).await;
+        let now = barnabas::clock::unix_millis();
+        let one = |value: &str| batch(&[("k", Some(value))], now, NOBODY);
+        for n in 0..20 {
+            let value = format!("{round}-{n}");
+            let answer = client.produce("t", 0, None, one(&value)).await;
+            assert_eq!((answer.error_code, answer.base_offset), (0, count));
+            expected.push_str(&format!("{count} {value}\n"));
+            count += 1;
+        }
+        let commit = format!("commit g t 0 {count} {round}");
+        assert_eq!(Requests::new(address).run(&commit).await, "error 0");
+        let committed = format!("error 0 0, offset {count}, Some(\"{round}\")");
+        // Large, so that it may be half written.
+        let flying = format!("{round}-{}", "in-flight-".repeat(50_000));
+        client.send(9, &publish("t", 0, None, one(&flying))).await;
+        sandbox.kill();
+
+        sandbox = Process::start(&args);
+        let held = consume(&sandbox, &["-f", "%o %s\\n"]);
+        // What was not acknowledged may be there, whole, or not.
+        let with = format!("{expected}{count} {flying}\n");
+        if held == with {
+            (expected, count) = (with, count + 1);
+        }
+        assert!(
+            held == expected,
+            "round {round}: {} bytes, {} expected",
+            held.len(),
+            expected.len()
+        );
+        let address = sandbox.address.parse().unwrap();
+        assert_eq!(Requests::new(address).run("committed g t 0").await, committed);
+    }
 }

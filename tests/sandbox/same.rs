@@ -6,7 +6,7 @@
 //!
 //! `BLESS=1 cargo test --test sandbox same` writes the transcript anew, from Kafka.
 
-mod requests;
+pub(crate) mod requests;
 
 use std::fmt::Write as _;
 use std::path::Path;

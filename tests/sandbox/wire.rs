@@ -94,20 +94,7 @@ impl Client {
         transactional: Option<&str>,
         batch: Vec<u8>,
     ) -> PartitionProduceResponse {
-        let data = PartitionProduceData::default()
-            .with_index(partition)
-            .with_records(Some(batch.into()));
-        let request = ProduceRequest::default()
-            .with_transactional_id(
-                transactional.map(|id| kafka_protocol::messages::TransactionalId(text(id))),
-            )
-            .with_acks(-1)
-            .with_timeout_ms(1000)
-            .with_topic_data(vec![
-                TopicProduceData::default()
-                    .with_name(topic(name))
-                    .with_partition_data(vec![data]),
-            ]);
+        let request = publish(name, partition, transactional, batch);
         let mut response = self.ask(9, request).await;
         response.responses.remove(0).partition_responses.remove(0)
     }
@@ -141,6 +128,27 @@ impl Client {
         assert_eq!(partition.error_code, 0);
         (partition.offset, partition.timestamp)
     }
+}
+
+/// A Produce request that wants to be acknowledged.
+pub(crate) fn publish(
+    name: &str,
+    partition: i32,
+    transactional: Option<&str>,
+    batch: Vec<u8>,
+) -> ProduceRequest {
+    let data = PartitionProduceData::default()
+        .with_index(partition)
+        .with_records(Some(batch.into()));
+    ProduceRequest::default()
+        .with_transactional_id(transactional.map(|id| kafka_protocol::messages::TransactionalId(text(id))))
+        .with_acks(-1)
+        .with_timeout_ms(1000)
+        .with_topic_data(vec![
+            TopicProduceData::default()
+                .with_name(topic(name))
+                .with_partition_data(vec![data]),
+        ])
 }
 
 /// A Fetch request that does not wait.

@@ -20,20 +20,20 @@ use crate::wire::{Client, NOBODY, batch, text, topic};
 /// The time of every record, in milliseconds since the epoch.
 const TIME: i64 = 1_700_000_000_000;
 
-pub(super) struct Requests {
+pub(crate) struct Requests {
     address: SocketAddr,
     /// What `producer` was given last: id and epoch.
     producer: (i64, i16),
 }
 
 impl Requests {
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         let producer = (-1, -1);
         Self { address, producer }
     }
 
     /// A request, on a connection of its own, and what it came to.
-    pub(super) async fn run(&mut self, request: &str) -> String {
+    pub(crate) async fn run(&mut self, request: &str) -> String {
         let words: Vec<&str> = request.split(' ').collect();
         let c = &mut Client::connect(self.address).await;
         let number = |text: &str| {
