@@ -6,6 +6,7 @@
 
 mod lease;
 
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +25,34 @@ pub async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// A timer for a loop that wants to be woken at another time each time it goes round. The runtime's is touched only where it has to
+/// be earlier than before, or has gone off: a [`sleep_until`] in each round would be entered and taken out each time.
+#[derive(Debug, Default)]
+pub struct Alarm(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Alarm {
+    /// Waits until then; for ever, if there is nothing to wait for. May be dropped and called again at will.
+    pub async fn until(&mut self, at: Option<Instant>) {
+        let Some(at) = at else {
+            return std::future::pending().await;
+        };
+        let at = tokio::time::Instant::from(at);
+        let sleep = self
+            .0
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if at < sleep.deadline() {
+            sleep.as_mut().reset(at);
+        }
+        while {
+            sleep.as_mut().await;
+            // What it was set for before is wanted no more.
+            tokio::time::Instant::now() < at
+        } {
+            sleep.as_mut().reset(at);
+        }
     }
 }
 
@@ -73,6 +102,46 @@ pub fn random() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn elapsed(test: impl Future<Output = ()>) -> Duration {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let begin = now();
+        runtime.block_on(test);
+        begin.elapsed()
+    }
+
+    #[test]
+    fn an_alarm_goes_off_when_it_was_set_for_last() {
+        let millis = |millis| Some(now() + Duration::from_millis(millis));
+        // Later than before, and much earlier than before.
+        for (first, second) in [(5, 40), (60_000, 40)] {
+            let took = elapsed(async {
+                let mut alarm = Alarm::default();
+                let first = tokio::time::timeout(Duration::from_millis(1), alarm.until(millis(first)));
+                assert!(first.await.is_err());
+                alarm.until(millis(second)).await;
+            });
+            assert!(took >= Duration::from_millis(40), "{took:?}");
+            assert!(took < Duration::from_secs(30), "{took:?}");
+        }
+    }
+
+    #[test]
+    fn an_alarm_goes_off_again_and_at_once_for_what_is_past() {
+        let took = elapsed(async {
+            let mut alarm = Alarm::default();
+            for _ in 0..3 {
+                alarm.until(Some(now() + Duration::from_millis(10))).await;
+            }
+            alarm.until(Some(now())).await;
+            let never = tokio::time::timeout(Duration::from_millis(10), alarm.until(None));
+            assert!(never.await.is_err());
+        });
+        assert!(took >= Duration::from_millis(40), "{took:?}");
+    }
 
     #[test]
     fn both_clocks_go_on_and_at_about_the_same_pace() {

@@ -118,6 +118,8 @@ pub struct Deliverer {
     aborts: BTreeMap<Attempt, oneshot::Sender<()>>,
     writing: FuturesUnordered<Boxed<letters::Done>>,
     looking: FuturesUnordered<Boxed<Looked>>,
+    /// For all that is due at a time.
+    alarm: clock::Alarm,
     buffer: DecodeBuffer,
     last_tag: u64,
     /// The driver's last event, if it was read already.
@@ -162,6 +164,7 @@ impl Deliverer {
             aborts: BTreeMap::new(),
             writing: FuturesUnordered::new(),
             looking: FuturesUnordered::new(),
+            alarm: clock::Alarm::default(),
             buffer: DecodeBuffer::new(),
             last_tag: 0,
             last: None,
@@ -188,6 +191,7 @@ impl Deliverer {
             self.turn().await;
             self.notices.drain(..).for_each(&mut tell);
             let wake = self.wake();
+            let alarm = &mut self.alarm;
             tokio::select! {
                 event = next_event(&mut self.last, &mut self.events) => match event {
                     Some(Event::Failed(failure)) => return Err(failure),
@@ -208,13 +212,12 @@ impl Deliverer {
                 Some(answered) = self.running.next(), if !self.running.is_empty() => self.answered(answered),
                 Some(done) = self.writing.next(), if !self.writing.is_empty() => self.written(done),
                 Some(looked) = self.looking.next(), if !self.looking.is_empty() => self.looked(looked),
-                () = clock::sleep_until(self.tell_at) => self.report().await,
-                () = clock::sleep_until(self.noting.at()) => self.note().await,
-                () = clock::sleep_until(wake) => {}
-                () = clock::sleep_until(self.leaving) => {
-                    let held = self.owned.len();
-                    self.stop().await;
-                    return Ok(Ending::GaveUp { held });
+                () = alarm.until(wake) => {
+                    if self.due().await {
+                        let held = self.owned.len();
+                        self.stop().await;
+                        return Ok(Ending::GaveUp { held });
+                    }
                 }
                 () = interrupts.next() => {
                     if self.leaving.is_some() {
@@ -269,7 +272,21 @@ impl Deliverer {
         let soonest = core.into_iter().chain(lease).min();
         let soonest = soonest.map(|millis| clock::now() + Duration::from_millis(millis));
         let retries = self.owned.values().filter_map(|owned| owned.source.retry);
-        soonest.into_iter().chain(retries).min()
+        let own = [soonest, self.tell_at, self.noting.at(), self.leaving];
+        own.into_iter().flatten().chain(retries).min()
+    }
+
+    /// Tells what is to be told by now; whether leaving has taken too long.
+    async fn due(&mut self) -> bool {
+        let now = clock::now();
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.tell_at) {
+            self.report().await;
+        }
+        if is_due(self.noting.at()) {
+            self.note().await;
+        }
+        is_due(self.leaving)
     }
 
     fn more_events(&mut self) {

@@ -3,7 +3,8 @@
 //! Records with one key form a lane; its head alone may run. Entries are linked within one arena: offering and
 //! finishing a record allocates nothing once the arena has grown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use super::dedup::EventId;
@@ -198,12 +199,42 @@ impl Lane {
     };
 }
 
+/// Mixes the words of a [`LaneKey`], of which one is a hash already. Without a seed: equal in each process.
+#[derive(Debug, Default)]
+struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(u64::try_from(word).unwrap_or(u64::MAX));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(29) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        // The map goes by the lowest bits and the highest: multiplying has mixed these alone.
+        self.0 ^ (self.0 >> 32)
+    }
+}
+
 /// All lanes of the process.
 #[derive(Debug)]
 pub struct Lanes<B> {
     entries: Vec<Option<Entry<B>>>,
     free: Vec<u32>,
-    lanes: BTreeMap<LaneKey, Lane>,
+    /// Never gone through, so that its order shows nowhere; of ten thousand keys a tree takes several times as long.
+    lanes: HashMap<LaneKey, Lane, BuildHasherDefault<Mixer>>,
     stalled: BTreeMap<Claim, Stalled>,
 }
 
@@ -212,7 +243,7 @@ impl<B> Default for Lanes<B> {
         Self {
             entries: Vec::new(),
             free: Vec::new(),
-            lanes: BTreeMap::new(),
+            lanes: HashMap::default(),
             stalled: BTreeMap::new(),
         }
     }

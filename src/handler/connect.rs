@@ -1,24 +1,22 @@
 //! One connection to an HTTP handler: by TCP, TLS or a Unix socket; and one request on it.
+//!
+//! Nothing drives a connection but the request on it: no task of its own, no waking to and fro; dropping it closes it. hyper's
+//! client was here before, and took about a fourth of the CPU time of a delivery (docs/performance.md).
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::client::conn::http1::{self, Connection, SendRequest};
-use hyper::rt::ReadBufCursor;
-use hyper::{Request, Response};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use super::answer::{Answered, Reading};
 use super::target::Endpoint;
 use crate::broker::resolve::resolve;
 use crate::broker::stream;
@@ -27,13 +25,7 @@ use crate::broker::tls::TlsConnector;
 /// For a connection to be there, name and TLS included.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Of an answer's body, as much is read; more of it ends the connection.
-pub const MAX_BODY: usize = 1 << 20;
-
-/// The largest head of an answer, in bytes; also the most that is buffered of a connection.
-const MAX_HEAD: usize = 64 << 10;
-
-/// Bytes read at once: hyper's buffer can only be filled by copying, unless with unsafe code; answers are short.
+/// Bytes read at once: answers are short.
 const READ: usize = 4 << 10;
 
 /// No connection; says with whom and why.
@@ -53,37 +45,19 @@ pub enum ConnectError {
     Tls(io::Error),
 }
 
-/// The data of a request.
+/// A request as it is sent.
 #[derive(Debug)]
-pub(super) struct Data(pub(super) Option<Bytes>);
-
-impl Body for Data {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Bytes::is_empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let len = self.0.as_ref().map_or(0, Bytes::len);
-        SizeHint::with_exact(u64::try_from(len).unwrap_or(u64::MAX))
-    }
+pub(super) struct Post {
+    /// To the empty line; small data may stand behind it.
+    pub(super) head: Vec<u8>,
+    /// What stands behind the head.
+    pub(super) data: Option<Bytes>,
 }
 
-/// A connection that takes one request after another. Nothing drives it but [`exchange`](Self::exchange) and [`is_open`](Self::is_open):
-/// no task of its own, no waking to and fro; dropping it closes it.
+/// A connection that takes one request after another.
 pub(super) struct Link {
-    sender: SendRequest<Data>,
-    connection: Option<Connection<Socket, Data>>,
-    counts: Arc<Counts>,
+    transport: Transport,
+    scratch: Box<[u8]>,
 }
 
 /// What came of a request that has no whole answer.
@@ -93,16 +67,8 @@ pub(super) struct Broken {
     pub(super) written: bool,
     /// Bytes of the answer have come.
     pub(super) answered: bool,
-    /// As hyper has it.
+    /// What went wrong.
     pub(super) error: String,
-}
-
-/// A whole answer.
-#[derive(Debug)]
-pub(super) struct Whole {
-    pub(super) response: Response<Vec<u8>>,
-    /// The connection may be used again.
-    pub(super) reusable: bool,
 }
 
 /// Opens a connection; `tls` is used if the endpoint wants it.
@@ -113,21 +79,9 @@ pub(super) async fn connect(endpoint: &Endpoint, tls: Option<&TlsConnector>) -> 
     let transport = tokio::time::timeout(CONNECT_LIMIT, open(endpoint, tls))
         .await
         .map_err(|_| ConnectError::TooSlow)??;
-    let counts = Arc::new(Counts::default());
-    let socket = Socket {
-        transport,
-        counts: Arc::clone(&counts),
-        scratch: vec![0; READ].into_boxed_slice(),
-    };
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(MAX_HEAD)
-        .handshake(socket)
-        .await
-        .map_err(|error| ConnectError::Connect(error.to_string()))?;
     Ok(Link {
-        sender,
-        connection: Some(connection),
-        counts,
+        transport,
+        scratch: vec![0; READ].into_boxed_slice(),
     })
 }
 
@@ -164,115 +118,7 @@ fn tried(attempts: &[(SocketAddr, io::Error)]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-impl Link {
-    /// Whether it can take a request: not if the other side has closed it.
-    pub(super) async fn is_open(&mut self) -> bool {
-        poll_fn(|cx| {
-            self.drive(cx);
-            Poll::Ready(self.connection.is_some() && self.sender.is_ready())
-        })
-        .await
-    }
-
-    /// Moves bytes. What the connection ends with reaches the request as its error.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && Pin::new(connection).poll(cx).is_ready()
-        {
-            // A request that it had not taken yet is told by this.
-            self.connection = None;
-        }
-    }
-
-    /// Sends a request and reads its answer to the last byte, without a time limit.
-    pub(super) async fn exchange(&mut self, request: Request<Data>) -> Result<Whole, Broken> {
-        self.counts.reset();
-        let mut sent = std::pin::pin!(self.sender.send_request(request));
-        let received = poll_fn(|cx| {
-            self.drive(cx);
-            sent.as_mut().poll(cx)
-        });
-        let (head, body) = received
-            .await
-            .map_err(|error| self.counts.broken(&error))?
-            .into_parts();
-        let read = self.read(body).await;
-        let (body, whole) = read.map_err(|error| self.counts.broken(&error))?;
-        let response = Response::from_parts(head, body);
-        // Here it is seen whether the answer said that the connection closes.
-        let reusable = whole && self.is_open().await;
-        Ok(Whole { response, reusable })
-    }
-
-    /// Reads the body; false if it is longer than [`MAX_BODY`].
-    async fn read(&mut self, mut body: Incoming) -> Result<(Vec<u8>, bool), hyper::Error> {
-        let mut read = Vec::new();
-        while !body.is_end_stream() {
-            let frame = poll_fn(|cx| {
-                self.drive(cx);
-                Pin::new(&mut body).poll_frame(cx)
-            });
-            let Some(frame) = frame.await else { break };
-            if let Some(data) = frame?.data_ref() {
-                let room = MAX_BODY - read.len();
-                if data.len() > room {
-                    read.extend_from_slice(&data[..room]);
-                    return Ok((read, false));
-                }
-                read.extend_from_slice(data);
-            }
-        }
-        Ok((read, true))
-    }
-}
-
-/// Bytes since the last request began.
-#[derive(Debug, Default)]
-struct Counts {
-    read: AtomicU64,
-    written: AtomicU64,
-}
-
-impl Counts {
-    fn reset(&self) {
-        self.read.store(0, Ordering::Relaxed);
-        self.written.store(0, Ordering::Relaxed);
-    }
-
-    fn add(count: &AtomicU64, n: usize) {
-        count.fetch_add(u64::try_from(n).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn broken(&self, error: &hyper::Error) -> Broken {
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(inner) = source {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-            source = inner.source();
-        }
-        Broken {
-            written: self.written.load(Ordering::Relaxed) > 0,
-            answered: self.read.load(Ordering::Relaxed) > 0,
-            error: text,
-        }
-    }
-}
-
-enum Transport {
-    Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    Unix(UnixStream),
-}
-
-/// The bytes below HTTP, counted.
-struct Socket {
-    transport: Transport,
-    counts: Arc<Counts>,
-    scratch: Box<[u8]>,
-}
-
-/// The same call on whichever it is.
+/// The same call on whichever transport it is.
 macro_rules! transport {
     ($self:ident.$call:ident($($argument:expr),*)) => {
         match &mut $self.transport {
@@ -283,53 +129,134 @@ macro_rules! transport {
     };
 }
 
-impl hyper::rt::Read for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
+impl Link {
+    /// Whether it can take a request: not if the other side has closed it, or says something without being asked.
+    pub(super) async fn is_open(&mut self) -> bool {
+        poll_fn(|cx| Poll::Ready(self.poll_read(cx).is_pending())).await
+    }
+
+    /// Sends a request and reads its answer to the last byte, without a time limit.
+    pub(super) async fn exchange(&mut self, post: &Post) -> Result<Answered, Broken> {
+        let mut sending = Sending::new(post);
+        let mut reading = Reading::new();
+        let mut answered = false;
+        let done = poll_fn(|cx| self.poll_exchange(cx, &mut sending, &mut reading, &mut answered)).await;
+        match done {
+            Ok(()) => {
+                let mut answer = reading.into_answer();
+                // What is left of the request would be taken for the next one.
+                answer.reusable &= sending.is_over();
+                Ok(answer)
+            }
+            Err(error) => Err(Broken {
+                written: sending.sent > 0,
+                answered,
+                error,
+            }),
+        }
+    }
+
+    /// Writes and reads as much as can be. An answer may come before all is written, and instead of the rest.
+    fn poll_exchange(
+        &mut self,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let len = buf.remaining().min(this.scratch.len());
-        let mut into = ReadBuf::new(&mut this.scratch[..len]);
-        ready!(transport!(this.poll_read(cx, &mut into)))?;
-        let read = into.filled();
-        Counts::add(&this.counts.read, read.len());
-        buf.put_slice(read);
-        Poll::Ready(Ok(()))
+        sending: &mut Sending<'_>,
+        reading: &mut Reading,
+        answered: &mut bool,
+    ) -> Poll<Result<(), String>> {
+        self.send(cx, sending);
+        loop {
+            let read = match self.poll_read(cx) {
+                Poll::Ready(read) => read,
+                // Who cannot be written to says nothing any more, but for what was there already.
+                Poll::Pending => {
+                    return match &sending.failed {
+                        Some(error) => Poll::Ready(Err(error.to_string())),
+                        None => Poll::Pending,
+                    };
+                }
+            };
+            let over = match (read, &sending.failed) {
+                (Ok(0), None) => reading.end().map(|()| true).map_err(|wrong| wrong.to_string()),
+                (Ok(0), Some(error)) => reading.end().map(|()| true).map_err(|_| error.to_string()),
+                (Ok(n), _) => {
+                    *answered = true;
+                    reading
+                        .take(&self.scratch[..n])
+                        .map_err(|wrong| wrong.to_string())
+                }
+                (Err(error), first) => Err(first.as_ref().unwrap_or(&error).to_string()),
+            };
+            match over {
+                Ok(false) => {}
+                Ok(true) => return Poll::Ready(Ok(())),
+                Err(why) => return Poll::Ready(Err(why)),
+            }
+        }
+    }
+
+    /// Writes as much as can be. What fails is noted: the answer may be there nevertheless.
+    fn send(&mut self, cx: &mut Context<'_>, sending: &mut Sending<'_>) {
+        while !sending.is_over() && sending.failed.is_none() {
+            let [first, second] = sending.rest();
+            let wrote = match (first, second) {
+                ([], []) => transport!(self.poll_flush(cx)).map_ok(|()| None),
+                (one, []) | ([], one) => transport!(self.poll_write(cx, one)).map_ok(Some),
+                (one, other) => {
+                    let both = [IoSlice::new(one), IoSlice::new(other)];
+                    transport!(self.poll_write_vectored(cx, &both)).map_ok(Some)
+                }
+            };
+            match wrote {
+                Poll::Pending => return,
+                Poll::Ready(Ok(None)) => sending.flushed = true,
+                Poll::Ready(Ok(Some(0))) => sending.failed = Some(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(Some(n))) => sending.sent += n,
+                Poll::Ready(Err(error)) => sending.failed = Some(error),
+            }
+        }
+    }
+
+    /// Reads into `scratch`; 0 at the end of the connection.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut into = ReadBuf::new(&mut self.scratch);
+        ready!(transport!(self.poll_read(cx, &mut into)))?;
+        Poll::Ready(Ok(into.filled().len()))
     }
 }
 
-impl hyper::rt::Write for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let n = ready!(transport!(this.poll_write(cx, buf)))?;
-        Counts::add(&this.counts.written, n);
-        Poll::Ready(Ok(n))
+/// A request on its way.
+struct Sending<'a> {
+    parts: [&'a [u8]; 2],
+    /// Bytes of both.
+    sent: usize,
+    flushed: bool,
+    failed: Option<io::Error>,
+}
+
+impl<'a> Sending<'a> {
+    fn new(post: &'a Post) -> Self {
+        Self {
+            parts: [&post.head, post.data.as_deref().unwrap_or_default()],
+            sent: 0,
+            flushed: false,
+            failed: None,
+        }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        transport!(this.poll_flush(cx))
+    fn rest(&self) -> [&'a [u8]; 2] {
+        let [head, data] = self.parts;
+        let of_head = self.sent.min(head.len());
+        [&head[of_head..], &data[self.sent - of_head..]]
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        transport!(this.poll_shutdown(cx))
+    fn is_over(&self) -> bool {
+        self.flushed
     }
+}
 
-    fn is_write_vectored(&self) -> bool {
-        !matches!(self.transport, Transport::Tls(_))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let n = ready!(transport!(this.poll_write_vectored(cx, bufs)))?;
-        Counts::add(&this.counts.written, n);
-        Poll::Ready(Ok(n))
-    }
+enum Transport {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
 }

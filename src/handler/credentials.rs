@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::HeaderValue;
+use http::HeaderValue;
 
 /// The file is looked at this often at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -1,7 +1,8 @@
 //! What goes to an HTTP handler beside the data: the event's attributes and ours, and from the record nothing else that was not asked for.
+//!
+//! A head is written as it is sent, line by line: a map of some fifteen headers costs more than all else of a request.
 
-use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 
 use super::Delivery;
 use crate::event::{self, Event};
@@ -78,170 +79,219 @@ impl Forward {
 #[error("the event's attributes and headers take {0} bytes, over the {MAX_FROM_RECORD} that are sent")]
 pub struct TooLarge(usize);
 
+/// A request's head as it is sent.
+#[derive(Debug)]
+pub struct Head(Vec<u8>);
+
+impl Head {
+    /// Room for the head of a usual event, in bytes, and for small data behind it. With more than 1,032 the allocator would have more
+    /// work.
+    const ROOM: usize = 960;
+
+    /// With who is asked and who asks. None of the words may hold a line break.
+    #[must_use]
+    pub fn new(method: &str, path: &str, host: &str) -> Self {
+        let mut head = Vec::with_capacity(Self::ROOM + path.len());
+        for part in [method, " ", path, " HTTP/1.1\r\nhost: ", host, "\r\n"] {
+            head.extend_from_slice(part.as_bytes());
+        }
+        Self(head)
+    }
+
+    /// A line. A value that would break it is left out with its line.
+    pub fn add(&mut self, name: &str, value: &[u8]) {
+        if value.iter().all(|byte| is_text(*byte)) {
+            self.begin(name);
+            self.0.extend_from_slice(value);
+            self.0.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// A line with numbers, and a separator before each but the first.
+    pub fn numbers(&mut self, name: &str, numbers: &[u64], separator: u8) {
+        self.begin(name);
+        for (index, number) in numbers.iter().enumerate() {
+            if index > 0 {
+                self.0.push(separator);
+            }
+            digits(&mut self.0, *number);
+        }
+        self.0.extend_from_slice(b"\r\n");
+    }
+
+    /// A line with any bytes as CloudEvents' HTTP binding says (3.1.3.2): space, `"`, `%` and all that is not printable ASCII is
+    /// percent-encoded. What is not UTF-8 becomes U+FFFD.
+    fn encoded(&mut self, name: &[&str], value: &[u8]) {
+        for part in name {
+            self.0.extend_from_slice(part.as_bytes());
+        }
+        self.0.extend_from_slice(b": ");
+        let plain = |byte: u8| matches!(byte, 0x21..=0x7e) && byte != b'"' && byte != b'%';
+        if value.iter().all(|&byte| plain(byte)) {
+            self.0.extend_from_slice(value);
+        } else {
+            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            for byte in String::from_utf8_lossy(value).bytes() {
+                if plain(byte) {
+                    self.0.push(byte);
+                } else {
+                    let [high, low] = [byte >> 4, byte & 15].map(|half| DIGITS[usize::from(half)]);
+                    self.0.extend_from_slice(&[b'%', high, low]);
+                }
+            }
+        }
+        self.0.extend_from_slice(b"\r\n");
+    }
+
+    fn begin(&mut self, name: &str) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b": ");
+    }
+
+    /// Bytes so far.
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// All of it, with the empty line.
+    #[must_use]
+    pub fn end(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(b"\r\n");
+        self.0
+    }
+}
+
 /// Adds them all.
 ///
 /// # Errors
 /// If what comes from the record is too large.
-pub fn add(
-    headers: &mut HeaderMap,
-    delivery: &Delivery,
-    event: &Event,
-    forward: &Forward,
-) -> Result<(), TooLarge> {
-    let mut size = 0;
-    let mut set = |headers: &mut HeaderMap, name: HeaderName, value: HeaderValue| {
-        size += name.as_str().len() + value.len();
-        headers.insert(name, value);
-    };
+pub fn add(head: &mut Head, delivery: &Delivery, event: &Event, forward: &Forward) -> Result<(), TooLarge> {
+    let before = head.len();
     for (name, value) in &event.attributes {
-        if let Some(name) = attribute(name) {
-            set(headers, name, encoded(value));
-        }
+        // A name is of `[a-z0-9]`, which is UTF-8.
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        head.encoded(&["ce-", name], value);
     }
     match (&event.content_type, &event.data) {
-        (Some(value), _) => {
-            if let Some(value) = content_type(value) {
-                set(headers, CONTENT_TYPE, value);
-            }
-        }
+        (Some(value), _) if is_content_type(value) => head.add("content-type", value),
+        (Some(_), _) => {}
         // Many frameworks read no body without a type, and JSON is what most people mean.
-        (None, Some(data)) if looks_like_json(data) => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        _ => {}
+        (None, Some(data)) if looks_like_json(data) => head.add("content-type", b"application/json"),
+        (None, _) => {}
     }
-    for (name, value) in &delivery.headers {
-        let Some(value) = value else { continue };
-        match name.as_ref() {
-            b"traceparent" | b"tracestate" => {
-                // Passed on unchanged or, where that cannot be, not at all.
-                let name = HeaderName::from_bytes(name);
-                let value = HeaderValue::from_maybe_shared(value.clone());
-                if let (Ok(name), Ok(value)) = (name, value)
-                    && value.to_str().is_ok()
-                {
-                    set(headers, name, value);
-                }
-            }
-            _ if forward.0.is_empty() => {}
-            other => {
-                let wanted = forward
-                    .0
-                    .iter()
-                    .find(|name| name.as_str().as_bytes().eq_ignore_ascii_case(other));
-                if let Some(name) = wanted {
-                    set(headers, name.clone(), encoded(value));
-                }
-            }
-        }
-    }
+    let passed = pass_on(head, delivery, forward);
     if let Some(key) = &delivery.key {
-        set(headers, HeaderName::from_static("barnabas-key"), encoded(key));
+        head.encoded(&["barnabas-key"], key);
     }
+    let size = head.len() - before;
     if size > MAX_FROM_RECORD {
         return Err(TooLarge(size));
     }
-    add_ours(headers, delivery, event);
+    if !passed.iter().any(|name| name == "user-agent") {
+        head.add(
+            "user-agent",
+            concat!("barnabas/", env!("CARGO_PKG_VERSION")).as_bytes(),
+        );
+    }
+    add_ours(head, delivery, event);
     Ok(())
 }
 
-fn add_ours(headers: &mut HeaderMap, delivery: &Delivery, event: &Event) {
-    let mut set = |name: &'static str, value: String| {
-        // Digits, dots, slashes and topic names: nothing that a header cannot hold.
-        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
-            headers.insert(HeaderName::from_static(name), value);
+/// Adds the record's own headers that may be passed on, of those with one name the last; tells the names that were asked for.
+fn pass_on(head: &mut Head, delivery: &Delivery, forward: &Forward) -> Vec<HeaderName> {
+    let mut passed = Vec::new();
+    let mut traced = [false; 2];
+    for (name, value) in delivery.headers.iter().rev() {
+        let Some(value) = value else { continue };
+        let trace = ["traceparent", "tracestate"];
+        if let Some(at) = trace.iter().position(|trace| trace.as_bytes() == name.as_ref()) {
+            // Passed on unchanged or, where that cannot be, not at all.
+            let sound = value.iter().all(|byte| matches!(byte, 0x20..=0x7e | b'\t'));
+            if sound && !std::mem::replace(&mut traced[at], true) {
+                head.add(trace[at], value);
+            }
+        } else if !forward.0.is_empty() {
+            let wanted = forward
+                .0
+                .iter()
+                .find(|wanted| wanted.as_str().as_bytes().eq_ignore_ascii_case(name));
+            let Some(wanted) = wanted.filter(|wanted| !passed.contains(*wanted)) else {
+                continue;
+            };
+            // In another case, which is another name to Kafka alone.
+            let at = trace.iter().position(|trace| *trace == wanted.as_str());
+            if at.is_some_and(|at| std::mem::replace(&mut traced[at], true)) {
+                continue;
+            }
+            passed.push(wanted.clone());
+            head.encoded(&[wanted.as_str()], value);
         }
-    };
-    let Delivery {
-        topic,
-        partition,
-        offset,
-        ..
-    } = delivery;
-    set("idempotency-key", delivery.idempotency_key(event));
-    set("barnabas-record", format!("{topic}/{partition}/{offset}"));
-    set("barnabas-fence", delivery.fence());
-    if let Some(origin) = &delivery.origin {
-        set("barnabas-replay", origin.replays.to_string());
     }
-    headers.insert(
-        HeaderName::from_static("barnabas-attempt"),
-        HeaderValue::from(delivery.attempt),
-    );
+    passed
+}
+
+fn add_ours(head: &mut Head, delivery: &Delivery, event: &Event) {
+    let Delivery {
+        partition, offset, ..
+    } = delivery;
+    head.add("idempotency-key", delivery.idempotency_key(event).as_bytes());
+    let mut record = Vec::with_capacity(delivery.topic.len() + 24);
+    record.extend_from_slice(delivery.topic.as_bytes());
+    for number in [i64::from(*partition), *offset] {
+        record.push(b'/');
+        digits(&mut record, u64::try_from(number).unwrap_or(0));
+    }
+    head.add("barnabas-record", &record);
+    let attempt = u64::from(delivery.attempt);
+    head.numbers("barnabas-fence", &[delivery.token, attempt], b'.');
+    if let Some(origin) = &delivery.origin {
+        head.numbers("barnabas-replay", &[u64::from(origin.replays)], b' ');
+    }
+    head.numbers("barnabas-attempt", &[attempt], b' ');
     let deadline = u64::try_from(delivery.deadline.as_millis()).unwrap_or(u64::MAX);
-    headers.insert(
-        HeaderName::from_static("barnabas-deadline-ms"),
-        HeaderValue::from(deadline),
-    );
+    head.numbers("barnabas-deadline-ms", &[deadline], b' ');
     if delivery.redelivered {
-        headers.insert(
-            HeaderName::from_static("barnabas-redelivered"),
-            HeaderValue::from_static("maybe"),
-        );
+        head.add("barnabas-redelivered", b"maybe");
     }
     if event.data.is_none() {
-        headers.insert(
-            HeaderName::from_static("barnabas-tombstone"),
-            HeaderValue::from_static("true"),
-        );
+        head.add("barnabas-tombstone", b"true");
     }
 }
 
-/// The header of an attribute.
-fn attribute(name: &[u8]) -> Option<HeaderName> {
-    Some(HeaderName::from_static(match name {
-        b"id" => "ce-id",
-        b"source" => "ce-source",
-        b"specversion" => "ce-specversion",
-        b"type" => "ce-type",
-        b"time" => "ce-time",
-        b"subject" => "ce-subject",
-        b"dataschema" => "ce-dataschema",
-        b"traceparent" => "ce-traceparent",
-        other => {
-            let name = [b"ce-", other].concat();
-            return HeaderName::from_bytes(&name).ok();
-        }
-    }))
+/// Whether it may stand in a header's value.
+const fn is_text(byte: u8) -> bool {
+    byte >= 0x20 && byte != 0x7f || byte == b'\t'
 }
 
-/// As CloudEvents' HTTP binding says (3.1.3.2): space, `"`, `%` and all that is not printable ASCII is percent-encoded. What is not UTF-8 becomes U+FFFD.
-fn encoded(value: &Bytes) -> HeaderValue {
-    let plain = |byte: u8| matches!(byte, 0x21..=0x7e) && byte != b'"' && byte != b'%';
-    if value.iter().all(|&byte| plain(byte))
-        && let Ok(value) = HeaderValue::from_maybe_shared(value.clone())
-    {
-        return value;
-    }
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let text = String::from_utf8_lossy(value);
-    let mut out = Vec::with_capacity(text.len() + 32);
-    for byte in text.bytes() {
-        if plain(byte) {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(&[
-                b'%',
-                DIGITS[usize::from(byte >> 4)],
-                DIGITS[usize::from(byte & 15)],
-            ]);
+/// Appends a number.
+fn digits(out: &mut Vec<u8>, mut number: u64) {
+    let mut text = [0; 20];
+    let mut at = text.len();
+    while at > 0 {
+        at -= 1;
+        // The remainder is a digit.
+        text[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            break;
         }
     }
-    HeaderValue::from_maybe_shared(Bytes::from(out)).unwrap_or(HeaderValue::from_static(""))
+    out.extend_from_slice(&text[at..]);
 }
 
-/// A media type that is one: `type/subtype`, parameters in printable ASCII.
-fn content_type(value: &Bytes) -> Option<HeaderValue> {
+/// Whether it is a media type: `type/subtype`, parameters in printable ASCII.
+fn is_content_type(value: &[u8]) -> bool {
     let end = memchr::memchr(b';', value).unwrap_or(value.len());
     let kind = value[..end].trim_ascii();
     let token = |part: &[u8]| {
         let sound = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
         !part.is_empty() && part.iter().all(sound)
     };
-    let slash = memchr::memchr(b'/', kind)?;
+    let Some(slash) = memchr::memchr(b'/', kind) else {
+        return false;
+    };
     let printable = value.iter().all(|byte| matches!(byte, 0x20..=0x7e));
-    (printable && token(&kind[..slash]) && token(&kind[slash + 1..]))
-        .then(|| HeaderValue::from_maybe_shared(value.clone()).ok())?
+    printable && token(&kind[..slash]) && token(&kind[slash + 1..])
 }
 
 /// An object or an array in sound JSON.
@@ -251,21 +301,35 @@ fn looks_like_json(data: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
     use super::super::Origin;
     use super::super::tests::delivery;
     use super::*;
 
+    /// As a server reads them.
     fn built(delivery: &Delivery, forward: &[&str]) -> Result<HeaderMap, TooLarge> {
-        let mut headers = HeaderMap::new();
+        let mut head = Head::new("POST", "/", "localhost");
         let event = delivery.event().unwrap();
         add(
-            &mut headers,
+            &mut head,
             delivery,
             &event,
             &Forward::new(forward.iter().copied()).unwrap(),
         )?;
+        let bytes = head.end();
+        let mut lines = [httparse::EMPTY_HEADER; 64];
+        let mut request = httparse::Request::new(&mut lines);
+        let parsed = request.parse(&bytes).unwrap();
+        assert_eq!(parsed, httparse::Status::Complete(bytes.len()));
+        let mut headers = HeaderMap::new();
+        for line in request.headers.iter() {
+            let name = HeaderName::from_bytes(line.name.as_bytes()).unwrap();
+            let twice = headers.insert(name, HeaderValue::from_bytes(line.value).unwrap());
+            assert_eq!(twice, None, "{} stands there twice", line.name);
+        }
         Ok(headers)
     }
 
@@ -327,6 +391,45 @@ mod tests {
         let given = with("X-Tenant", "a b");
         assert!(!built(&given, &[]).unwrap().contains_key("x-tenant"));
         assert_eq!(built(&given, &["x-tenant"]).unwrap()["x-tenant"], "a%20b");
+    }
+
+    #[test]
+    fn of_headers_with_one_name_the_last_is_passed_on_also_instead_of_ours() {
+        let many = Delivery {
+            headers: vec![
+                ("X-Tenant".into(), Some("a".into())),
+                ("x-tenant".into(), Some("b".into())),
+                ("x-tenant".into(), None),
+                ("tracestate".into(), Some("a=1".into())),
+                ("tracestate".into(), Some("a=2".into())),
+                ("User-Agent".into(), Some("shop".into())),
+            ],
+            ..delivery()
+        };
+        let headers = built(&many, &["x-tenant", "user-agent"]).unwrap();
+        assert_eq!(headers["x-tenant"], "b");
+        assert_eq!(headers["tracestate"], "a=2");
+        assert_eq!(headers["user-agent"], "shop");
+        let ours = concat!("barnabas/", env!("CARGO_PKG_VERSION"));
+        assert_eq!(built(&many, &[]).unwrap()["user-agent"], ours);
+    }
+
+    #[test]
+    fn numbers_are_written_to_the_last_digit() {
+        for number in [0, 9, 10, 1_000_000_007, u64::MAX] {
+            let mut out = Vec::new();
+            digits(&mut out, number);
+            assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
+        }
+    }
+
+    #[test]
+    fn a_topic_that_would_break_a_line_is_not_told() {
+        let strange = Delivery {
+            topic: "a\r\nx: y".into(),
+            ..delivery()
+        };
+        assert!(!built(&strange, &[]).unwrap().contains_key("barnabas-record"));
     }
 
     #[test]

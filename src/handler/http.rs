@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Uri};
+use bytes::Bytes;
+use http::StatusCode;
 
-use super::connect::{self, Broken, Data, Link, Whole};
+use super::answer::Answered;
+use super::connect::{self, Broken, Link, Post};
 use super::credentials::{self, Credentials, CredentialsError};
-use super::headers::{self, Forward};
+use super::headers::{self, Forward, Head};
 use super::outcome::{Rules, Said};
 use super::pool::Pool;
 use super::target::{Endpoint, Target};
@@ -23,6 +24,12 @@ use crate::event::Event;
 
 /// What is shown of an answer's body, in bytes.
 const BODY_EXCERPT: usize = 1024;
+
+/// Data of so many bytes at most are copied behind the head: one piece is written faster than two.
+const SMALL: usize = 8 << 10;
+
+/// The longest path with its query, in bytes: what common servers take at most.
+const MAX_PATH: usize = 64 << 10;
 
 /// A reused connection that breaks within this time was being closed while it was idle; later, the handler had the event.
 const STALE: Duration = Duration::from_secs(1);
@@ -112,7 +119,6 @@ struct Inner {
     settings: Settings,
     tls: Option<TlsConnector>,
     credentials: Option<Credentials>,
-    host: HeaderValue,
     pool: Pool,
 }
 
@@ -137,13 +143,9 @@ impl Http {
         };
         let source = settings.credentials.clone();
         let credentials = source.map(|source| Credentials::read(source, clock::now()));
-        // The parser has seen to it that it is a name or an address.
-        let host = HeaderValue::from_str(&settings.target.authority)
-            .unwrap_or(HeaderValue::from_static("localhost"));
         Ok(Self(Arc::new(Inner {
             tls,
             credentials: credentials.transpose()?,
-            host,
             pool: Pool::default(),
             settings,
         })))
@@ -162,37 +164,23 @@ impl Http {
     }
 
     /// Posts one event. Cancelling, or dropping the future, closes the connection.
-    pub async fn run(self, delivery: Delivery, cancel: impl Future<Output = ()> + Send) -> Answer {
-        let inner = &*self.0;
-        let request = match inner.request(&delivery) {
-            Ok(request) => request,
-            Err(why) => return Answer::without(Outcome::Reject, why),
-        };
-        let connected = AtomicBool::new(false);
-        let exchange = async {
-            match inner.settings.on_timeout {
-                OnTimeout::Wait => inner.exchange(&delivery, request, &connected).await,
-                OnTimeout::Lost => {
-                    let limited = tokio::time::timeout(
-                        delivery.deadline,
-                        inner.exchange(&delivery, request, &connected),
-                    );
-                    limited.await.unwrap_or_else(|_| {
-                        let limit = delivery.deadline.as_secs_f64();
-                        if connected.load(Ordering::Relaxed) {
-                            let why = format!("no whole answer within {limit} s");
-                            Answer::without(Outcome::Lost { reaped: false }, why)
-                        } else {
-                            Answer::without(Outcome::Hold, format!("no connection within {limit} s"))
-                        }
-                    })
-                }
+    pub fn run<C>(self, delivery: Delivery, cancel: C) -> impl Future<Output = Answer> + Send + use<C>
+    where
+        C: Future<Output = ()> + Send,
+    {
+        // Of the delivery nothing is needed any more then, which keeps the future small.
+        let (request, deadline) = (self.0.request(&delivery), delivery.deadline);
+        drop(delivery);
+        async move {
+            let request = match request {
+                Ok(request) => request,
+                Err(why) => return Answer::without(Outcome::Reject, why),
+            };
+            tokio::select! {
+                biased;
+                answer = self.0.within(deadline, &request) => answer,
+                () = cancel => Answer::without(Outcome::Aborted, "cancelled"),
             }
-        };
-        tokio::select! {
-            biased;
-            answer = exchange => answer,
-            () = cancel => Answer::without(Outcome::Aborted, "cancelled"),
         }
     }
 
@@ -209,57 +197,74 @@ impl Http {
 
 impl Inner {
     /// The request for an event, or why there can be none.
-    fn request(&self, delivery: &Delivery) -> Result<Request<Data>, String> {
+    fn request(&self, delivery: &Delivery) -> Result<Post, String> {
         let event: Event = delivery.event().map_err(|error| error.to_string())?;
-        let path = self
-            .settings
-            .target
-            .path(delivery, &event)
-            .map_err(|error| error.to_string())?;
-        let uri = Uri::try_from(path).map_err(|error| format!("the event's path is none: {error}"))?;
-        let mut headers = HeaderMap::with_capacity(event.attributes.len() + 16);
-        headers.insert(HOST, self.host.clone());
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("barnabas/", env!("CARGO_PKG_VERSION"))),
-        );
-        headers::add(&mut headers, delivery, &event, &self.settings.forward)
+        let target = &self.settings.target;
+        let path = target.path(delivery, &event).map_err(|error| error.to_string())?;
+        if path.len() > MAX_PATH {
+            return Err(format!(
+                "the event's path has {} bytes, over the {MAX_PATH} that are sent",
+                path.len()
+            ));
+        }
+        let mut head = Head::new("POST", &path, &target.authority);
+        headers::add(&mut head, delivery, &event, &self.settings.forward)
             .map_err(|error| error.to_string())?;
         if let Some(credentials) = &self.credentials {
-            headers.insert(AUTHORIZATION, credentials.get(clock::now()));
+            head.add("authorization", credentials.get(clock::now()).as_bytes());
         }
         // Also where there is no data: some servers wait for a body otherwise.
-        let len = event.data.as_ref().map_or(0, bytes::Bytes::len);
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
-        let mut request = Request::new(Data(event.data));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        Ok(request)
+        let len = event.data.as_ref().map_or(0, Bytes::len);
+        head.numbers("content-length", &[u64::try_from(len).unwrap_or(u64::MAX)], b' ');
+        let mut post = Post {
+            head: head.end(),
+            data: event.data,
+        };
+        if let Some(data) = post.data.take_if(|data| data.len() <= SMALL) {
+            post.head.extend_from_slice(&data);
+        }
+        Ok(post)
+    }
+
+    /// The answer, or that there was none in time.
+    async fn within(&self, deadline: Duration, request: &Post) -> Answer {
+        let connected = AtomicBool::new(false);
+        let exchange = self.exchange(request, &connected);
+        if self.settings.on_timeout == OnTimeout::Wait {
+            return exchange.await;
+        }
+        tokio::time::timeout(deadline, exchange)
+            .await
+            .unwrap_or_else(|_| {
+                let limit = deadline.as_secs_f64();
+                if connected.load(Ordering::Relaxed) {
+                    let why = format!("no whole answer within {limit} s");
+                    Answer::without(Outcome::Lost { reaped: false }, why)
+                } else {
+                    Answer::without(Outcome::Hold, format!("no connection within {limit} s"))
+                }
+            })
     }
 
     /// `connected` becomes true when the request is on its way.
-    async fn exchange(&self, delivery: &Delivery, request: Request<Data>, connected: &AtomicBool) -> Answer {
+    async fn exchange(&self, request: &Post, connected: &AtomicBool) -> Answer {
         let began = clock::now();
         let Some(mut link) = self.pool.take(began).await else {
-            return self.first(request, connected).await;
+            return Box::pin(self.first(request, connected)).await;
         };
         connected.store(true, Ordering::Relaxed);
         match link.exchange(request).await {
             // It was closed while it was idle, and our request met that: repeated once, which is nobody's failure.
             Err(Broken { answered: false, .. }) if began.elapsed() < STALE => {
                 drop(link);
-                match self.request(delivery) {
-                    Ok(request) => self.first(request, connected).await,
-                    Err(why) => Answer::without(Outcome::Reject, why),
-                }
+                Box::pin(self.first(request, connected)).await
             }
             other => self.answer(link, other),
         }
     }
 
-    /// On a new connection.
-    async fn first(&self, request: Request<Data>, connected: &AtomicBool) -> Answer {
+    /// On a new connection: a large future, which callers box, as it is seldom needed.
+    async fn first(&self, request: &Post, connected: &AtomicBool) -> Answer {
         let mut link = match connect::connect(&self.settings.target.endpoint, self.tls.as_ref()).await {
             Ok(link) => Box::new(link),
             Err(error) => return Answer::without(Outcome::Hold, error.to_string()),
@@ -269,9 +274,9 @@ impl Inner {
         self.answer(link, result)
     }
 
-    fn answer(&self, link: Box<Link>, result: Result<Whole, Broken>) -> Answer {
-        let whole = match result {
-            Ok(whole) => whole,
+    fn answer(&self, link: Box<Link>, result: Result<Answered, Broken>) -> Answer {
+        let said = match result {
+            Ok(said) => said,
             Err(Broken {
                 written: false,
                 error,
@@ -286,34 +291,35 @@ impl Inner {
                 );
             }
         };
-        if whole.reusable {
+        if said.reusable {
             self.pool.put(link, clock::now());
         }
-        let (head, body) = whole.response.into_parts();
-        let header = |name: &str| head.headers.get(name).map(HeaderValue::as_bytes);
         let outcome = self.settings.rules.judge(
             &Said {
-                status: head.status.as_u16(),
-                outcome: header("barnabas-outcome"),
-                retry_after: header("retry-after"),
-                date: header("date"),
-                body: &body,
+                status: said.status,
+                outcome: said.outcome.as_deref(),
+                retry_after: said.retry_after.as_deref(),
+                date: said.date.as_deref(),
+                body: &said.body,
             },
             clock::unix_millis() / 1000,
         );
         if outcome == Outcome::Done {
             return Answer::done();
         }
-        let location = header("location").map(|to| format!(" to {}", String::from_utf8_lossy(to)));
-        let shown = String::from_utf8_lossy(&body[..body.len().min(BODY_EXCERPT)]);
-        let mut excerpt = format!("{}{}", head.status, location.unwrap_or_default());
+        let mut excerpt = named(said.status);
+        if let Some(to) = &said.location {
+            excerpt.push_str(" to ");
+            excerpt.push_str(&String::from_utf8_lossy(to));
+        }
+        let shown = String::from_utf8_lossy(&said.body[..said.body.len().min(BODY_EXCERPT)]);
         if !shown.trim().is_empty() {
             excerpt.push_str(": ");
             excerpt.push_str(shown.trim());
         }
         Answer {
             outcome,
-            status: Some(head.status.as_str().into()),
+            status: Some(said.status.to_string().into()),
             excerpt: super::bounded(excerpt),
         }
     }
@@ -329,19 +335,27 @@ impl Inner {
         };
         let link = connect::connect(&ready.endpoint, self.tls.as_ref()).await;
         let mut link = link.map_err(|error| error.to_string())?;
-        let request = Request::get(ready.fixed_path())
-            .header(HOST, &ready.authority)
-            .body(Data(None))
-            .map_err(|error| error.to_string())?;
-        match tokio::time::timeout(READY_LIMIT, link.exchange(request)).await {
+        let request = Post {
+            head: Head::new("GET", &ready.fixed_path(), &ready.authority).end(),
+            data: None,
+        };
+        match tokio::time::timeout(READY_LIMIT, link.exchange(&request)).await {
             Err(_) => Err(format!(
                 "--ready-url did not answer within {} s",
                 READY_LIMIT.as_secs()
             )),
             Ok(Err(broken)) => Err(format!("--ready-url: {}", broken.error)),
-            Ok(Ok(whole)) if whole.response.status().is_success() => Ok(()),
-            Ok(Ok(whole)) => Err(format!("--ready-url answered {}", whole.response.status())),
+            Ok(Ok(said)) if (200..300).contains(&said.status) => Ok(()),
+            Ok(Ok(said)) => Err(format!("--ready-url answered {}", named(said.status))),
         }
+    }
+}
+
+/// A status with its usual name.
+fn named(status: u16) -> String {
+    match StatusCode::from_u16(status) {
+        Ok(status) => status.to_string(),
+        Err(_) => status.to_string(),
     }
 }
 

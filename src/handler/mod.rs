@@ -6,10 +6,11 @@
 //!
 //! - [`outcome`]: what an HTTP answer means; [`retry_after`]: and when to come back;
 //! - [`target`]: the URL; [`headers`]: what goes to it beside the data; [`credentials`];
-//! - [`connect`] and `pool`: connections; [`http`]: `--http`;
+//! - `answer`: an answer's bytes; [`connect`] and `pool`: connections; [`http`]: `--http`;
 //! - [`process`]: processes and their groups; [`protocol`]: a worker's lines; [`worker`]: `--exec`;
 //! - [`command`], which is `--exec-each`.
 
+mod answer;
 pub mod command;
 pub mod connect;
 pub mod credentials;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use crate::event::{self, Event, EventError, Header};
 
@@ -231,12 +233,13 @@ impl Handler {
     where
         C: Future<Output = ()> + Send,
     {
-        let handler = self.clone();
-        async move {
-            match handler {
-                Self::Http(http) => http.run(delivery, cancel).await,
-                Self::Worker(pool) => pool.run(delivery, cancel).await,
-                Self::Command(commands) => commands.run(delivery, cancel).await,
+        match self.clone() {
+            Self::Http(http) => http.run(delivery, cancel).left_future(),
+            Self::Worker(pool) => pool.run(delivery, cancel).left_future().right_future(),
+            // It starts a process: one more allocation is nothing beside that.
+            Self::Command(commands) => {
+                let run = Box::pin(commands.run(delivery, cancel));
+                run.right_future().right_future()
             }
         }
     }

@@ -288,17 +288,17 @@ impl Deliverer {
                 }
             }
             // Damage within a batch is looked for first: what the core has taken cannot be taken back.
-            let sound = batch
-                .records(&mut self.buffer)
-                .is_ok_and(|mut records| records.all(|record| record.is_ok()));
-            let records = if sound {
-                batch.records(&mut self.buffer)
-            } else {
+            let records = batch.records(&mut self.buffer).ok();
+            let sound = records.filter(|records| records.clone().all(|record| record.is_ok()));
+            let Some(records) = sound else {
                 self.core.undecodable(claim, broken.clone());
                 return Some(broken);
             };
-            let Ok(records) = records else { return None };
-            let records = records.map_while(Result::ok).map(|record| {
+            // Of a batch that was taken in part before, the rest is copied.
+            let wanted = records
+                .map_while(Result::ok)
+                .filter(|record| record.offset >= from);
+            let records = wanted.map(|record| {
                 let id = ids.as_ref().and_then(|ids| ids.of(&record, replay));
                 let mut record = body::fetched(&record, codec, id);
                 let bytes = u32::try_from(record.body.bytes()).unwrap_or(u32::MAX);

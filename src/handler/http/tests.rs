@@ -327,6 +327,55 @@ fn an_endless_body_is_cut_and_its_status_counts() {
     });
 }
 
+fn large() -> Delivery {
+    Delivery {
+        value: Some(bytes::Bytes::from(vec![b'x'; 8 << 20])),
+        ..delivery()
+    }
+}
+
+#[test]
+fn large_data_arrive_whole() {
+    test(async {
+        let (url, _) = server(|_, mut stream| async move {
+            let mut read = Vec::new();
+            while read.len() < 8 << 20 {
+                assert!(stream.read_buf(&mut read).await.unwrap() > 0);
+            }
+            let head = read.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+            while read.len() < head + 4 + (8 << 20) {
+                assert!(stream.read_buf(&mut read).await.unwrap() > 0);
+            }
+            assert!(read[head + 4..].iter().all(|byte| *byte == b'x'));
+            stream.write_all(NO_CONTENT).await.unwrap();
+            stream.read_buf(&mut read).await.unwrap();
+        })
+        .await;
+        let http = http(&url);
+        let answer = http.clone().run(large(), std::future::pending()).await;
+        assert_eq!(answer, Answer::done());
+        assert_eq!(http.idle(), 1);
+    });
+}
+
+#[test]
+fn an_answer_before_all_was_sent_counts_and_ends_the_connection() {
+    test(async {
+        let (url, _) = server(|_, mut stream| async move {
+            assert!(stream.read(&mut [0; 64]).await.unwrap() > 0);
+            let answer = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            // The rest is never read, and the connection stays.
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let http = http(&url);
+        let answer = http.clone().run(large(), std::future::pending()).await;
+        assert_eq!(answer.outcome, Outcome::Reject, "{}", answer.excerpt);
+        assert_eq!(http.idle(), 0);
+    });
+}
+
 #[test]
 fn a_body_that_trickles_is_lost_at_the_deadline() {
     test(async {
@@ -610,4 +659,12 @@ fn a_handler_is_ready_when_it_accepts_connections_or_says_so() {
         Http::new(told).unwrap().ready().await;
         assert_eq!(requests.load(Ordering::SeqCst), 2);
     });
+}
+
+#[test]
+fn what_an_event_takes_while_it_is_handled_is_small() {
+    let handler = super::super::Handler::Http(http("http://127.0.0.1:1/"));
+    let run = handler.run(delivery(), std::future::pending());
+    // There is one for each event: of up to 1,032 bytes glibc keeps some at hand, per thread and without a lock.
+    assert!(size_of_val(&run) <= 960, "{}", size_of_val(&run));
 }
