@@ -11,7 +11,7 @@
 //! - [`event`]: CloudEvents in records; [`handler`]: what a record is given to, over HTTP or in a process;
 //! - [`dead_letter`]: where records go that could not be processed, and how they come back;
 //! - [`app`]: composition: a member of a group at work;
-//! - [`sandbox`]: a broker for development and tests;
+//! - [`sandbox`]: a broker for development and tests; [`demo`]: all of it in one command, with what can go wrong;
 //! - [`cli`]: the command line: flags, settings, output, a file per command;
 //! - [`mod@shutdown`], the signals that ask the process to end;
 //! - [`clock`]: the only door to time and randomness.
@@ -22,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod dead_letter;
 pub mod delivery;
+pub mod demo;
 pub mod event;
 pub mod fetch;
 pub mod group;

@@ -1,6 +1,7 @@
 //! Flags as syntax only: what was written, as text. What it means is [`super::settings`]' business.
 
 mod consume;
+mod demo;
 mod dlq;
 mod groups;
 mod handlers;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use consume::ConsumeArgs;
+pub(crate) use demo::{ConsumerArgs, DemoArgs, DemoCommand};
 pub(crate) use dlq::{DlqArgs, DlqCommand};
 pub(crate) use groups::{GroupsArgs, GroupsCommand};
 pub(crate) use produce::ProduceArgs;
@@ -72,6 +74,7 @@ pub(crate) enum Command {
     Groups(GroupsArgs),
     Dlq(DlqArgs),
     Sandbox(Box<SandboxArgs>),
+    Demo(DemoArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
     Help(HelpArgs),
@@ -171,6 +174,7 @@ impl Cli {
             Command::Groups(args) => args.put(&mut flags),
             Command::Dlq(args) => args.put(&mut flags),
             Command::Sandbox(args) => args.put(&mut flags),
+            Command::Demo(args) => args.put(&mut flags),
             Command::Config(args) => {
                 args.json.put(&mut flags);
                 args.global.put(&mut flags);

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
+use args::{Cli, Command, DemoArgs, DemoCommand};
 use output::Output;
 use settings::{Environment, Settings, Usage};
 
@@ -95,6 +95,11 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         // These two answer whatever the settings are: one needs them most when the settings are wrong.
         Command::Completions(args) => return command::completions::run(args),
         Command::Help(args) => return command::help::run(args),
+        // The demo starts itself as this; the settings are in the command line that follows.
+        Command::Demo(DemoArgs {
+            command: Some(DemoCommand::Consumer(args)),
+            ..
+        }) => return command::demo::consumer(args),
         _ => Settings::gather(&cli.flags(), Environment::read()?)?,
     };
     let no_color = settings.environment().get("NO_COLOR").is_some();
@@ -134,6 +139,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             block_on(command::dlq::run(brokers, dlq, &output))
         }
         Command::Sandbox(args) => block_on(command::sandbox::run(settings.sandbox(args)?, &output)),
+        Command::Demo(_) => block_on(command::demo::run(settings.demo()?, &output)),
         Command::Config(args) => command::config::run(args, &settings, &output),
         Command::Completions(_) | Command::Help(_) => Ok(Exit::Done),
     }

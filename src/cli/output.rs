@@ -2,6 +2,7 @@
 
 mod data;
 mod progress;
+mod screen;
 mod table;
 mod talk;
 
@@ -11,6 +12,7 @@ use chrono::{DateTime, SecondsFormat};
 
 pub use data::{ClosedPipe, Data, is_closed_pipe};
 pub use progress::Progress;
+pub use screen::Screen;
 pub use table::Table;
 pub(crate) use talk::{clap_error, error, start_logging};
 
@@ -23,6 +25,8 @@ pub struct Output {
     quiet: bool,
     /// A progress bar is shown on a terminal.
     progress: bool,
+    /// No colours at all.
+    no_color: bool,
 }
 
 impl Output {
@@ -35,6 +39,7 @@ impl Output {
             color,
             quiet,
             progress,
+            no_color,
         }
     }
 
@@ -115,6 +120,13 @@ impl Output {
     #[must_use]
     pub fn progress(&self, bytes: Option<u64>) -> Progress {
         Progress::new(self.progress, bytes)
+    }
+
+    /// Standard error to be painted on again and again, if it is a terminal and nobody wants it quiet.
+    #[must_use]
+    pub fn screen(&self) -> Option<Screen> {
+        let shown = !self.quiet && std::io::stderr().is_terminal();
+        shown.then(|| Screen::new(!self.no_color))
     }
 
     /// Whether a progress bar would be seen, for callers that would have to find out a length for it.

@@ -3,6 +3,7 @@
 
 mod broker;
 mod consume;
+mod demo;
 mod dlq;
 mod file;
 mod groups;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use consume::{AloneSettings, ConsumeSettings, Isolation, PrintSettings, Reading};
+pub use demo::DemoSettings;
 pub use dlq::{ChosenLetters, DlqAction, DlqSettings};
 pub use groups::{Chosen, GroupsAction, GroupsSettings, ResetGroup, ResetTo, SkipRecord, SwitchGroup};
 pub use handle::{HandleSettings, HandlerKind};
@@ -53,13 +55,14 @@ impl Environment {
     /// # Errors
     /// If one of ours is not UTF-8.
     pub(crate) fn read() -> Result<Self, Usage> {
-        const OTHERS: [&str; 6] = [
+        const OTHERS: [&str; 7] = [
             "HOME",
             "XDG_CONFIG_HOME",
             "NO_COLOR",
             "SSL_CERT_FILE",
             "USER",
             "HOSTNAME",
+            "TERM",
         ];
         let mut variables = BTreeMap::new();
         for (name, value) in std::env::vars_os() {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::run;
 
-const PAGES: [(&str, &[&str]); 36] = [
+const PAGES: [(&str, &[&str]); 37] = [
     ("barnabas", &["--help"]),
     ("produce", &["produce", "--help"]),
     ("consume", &["consume", "--help"]),
@@ -33,6 +33,7 @@ const PAGES: [(&str, &[&str]); 36] = [
     ("dlq-discard", &["dlq", "discard", "--help"]),
     ("dlq-purge", &["dlq", "purge", "--help"]),
     ("sandbox", &["sandbox", "--help"]),
+    ("demo", &["demo", "--help"]),
     ("config", &["config", "--help"]),
     ("sandbox-fault", &["sandbox", "fault", "--help"]),
     ("completions", &["completions", "--help"]),

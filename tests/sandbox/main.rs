@@ -10,6 +10,7 @@
 mod support;
 
 mod commands;
+mod demo;
 mod faults;
 mod folder;
 mod groups;

@@ -5,7 +5,7 @@
 mod alone;
 mod deliver;
 mod group;
-mod telling;
+pub(super) mod telling;
 
 use std::ops::ControlFlow;
 

@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod consume;
+pub(crate) mod demo;
 pub(crate) mod dlq;
 pub(crate) mod groups;
 pub(crate) mod help;

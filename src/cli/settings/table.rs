@@ -852,6 +852,14 @@ pub(crate) static ROWS: &[Row] = &[
         Some("0"),
         "seed of the sandbox's faults and ids",
     ),
+    flag(
+        "demo-fast",
+        "--fast",
+        &[],
+        Some("false"),
+        "play the demo in about 15 seconds",
+    ),
+    flag("demo-seed", "--seed", &[], Some("1"), "seed of the demo's events"),
 ];
 
 /// The setting that has this name of its own, as the code asks for it.

@@ -4,6 +4,13 @@ use crate::app::Notice;
 use crate::broker::metadata::PartitionId;
 use crate::cli::output::{Output, plural};
 
+/// How the lines begin by which `demo` knows what its consumers tell: of an open breaker,
+pub(crate) const OUT_OF_ORDER: &str = "the handler is out of order";
+/// of a closed one,
+pub(crate) const IN_ORDER: &str = "the handler is in order again";
+/// and of a member that the group has given up.
+pub(crate) const REMOVED: &str = "removed from group";
+
 /// Tells it.
 pub(super) fn tell(output: &Output, group: &str, notice: Notice) {
     match notice {
@@ -13,7 +20,7 @@ pub(super) fn tell(output: &Output, group: &str, notice: Notice) {
         )),
         Notice::Leaving => output.note(&format!("leaving group {group}")),
         Notice::Removed { why } => {
-            output.warn(&format!("removed from group {group} ({why}): joining again"));
+            output.warn(&format!("{REMOVED} {group} ({why}): joining again"));
         }
         Notice::Gone { partition, offsets } => {
             output.warn(&super::gone(&place(&partition), offsets.start, offsets.end));
@@ -31,11 +38,11 @@ pub(super) fn tell(output: &Output, group: &str, notice: Notice) {
             let error = anyhow::Error::new(error);
             output.warn(&format!("{} cannot be read: {error:#}; trying again", place(&partition)));
         }
-        Notice::Breaker { open: true } => output.warn(
-            "the handler is out of order: nothing more is delivered but a probe now and then, and no attempt counts; \
+        Notice::Breaker { open: true } => output.warn(&format!(
+            "{OUT_OF_ORDER}: nothing more is delivered but a probe now and then, and no attempt counts; \
              `barnabas groups why` tells the last answers",
-        ),
-        Notice::Breaker { open: false } => output.note("the handler is in order again"),
+        )),
+        Notice::Breaker { open: false } => output.note(IN_ORDER),
         Notice::FuseBlown => output.warn(&format!(
             "the handler rejects nearly everything: rejected records are held and not set aside, the rest goes on; when \
              it is mended or meant, run: barnabas groups resume {group}"
