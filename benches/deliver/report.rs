@@ -44,16 +44,6 @@ impl Verdict {
             met: seen <= limit,
         }
     }
-
-    pub(crate) fn exactly(case: &'static str, figure: impl Into<String>, wanted: f64, seen: f64) -> Self {
-        Self {
-            case,
-            figure: figure.into(),
-            target: format!("{wanted}"),
-            seen,
-            met: (seen - wanted).abs() < f64::EPSILON,
-        }
-    }
 }
 
 /// What a case found.

@@ -61,11 +61,13 @@ pub(crate) fn run(world: &mut World, options: &Options) -> Result<Section, Strin
         title: "A key that fails for ever",
         how: format!(
             "The handler answers 500 to it and 204 to all others, whose events are counted; `{}`. One key of 10,001: {} events of {}, 6 partitions;
-runs with and without it in pairs, of whose ratios the target's is the median.
+runs with and without it in pairs, of whose ratios the target's is the median. Its dead letters had {} to {} attempts.
 With 30 % of the traffic: {} events of {}, 1 partition; {} of them were dead letters when the others were done.",
             FLAGS.join(" "),
             input.poison,
             input.events + input.poison,
+            least(&deliveries),
+            most(&deliveries),
             heavy.poison,
             heavy.events + heavy.poison,
             heavy_with.deliveries.len(),
@@ -79,8 +81,8 @@ With 30 % of the traffic: {} events of {}, 1 partition; {} of them were dead let
         ],
         verdicts: vec![
             Verdict::at_least(CASE, "others' events/s ÷ without it", 0.95, ratio),
-            Verdict::exactly(CASE, "attempts of its dead letters, at least", RETRY, least(&deliveries)),
-            Verdict::exactly(CASE, "attempts of its dead letters, at most", RETRY, most(&deliveries)),
+            // Those that do not count come on top: which do is seen by nobody outside, and is tested in the core.
+            Verdict::at_least(CASE, "attempts of its dead letters, the fewest", RETRY, least(&deliveries)),
             // The run fails unless all of the others' events were done.
             Verdict::at_least(
                 CASE,
