@@ -33,6 +33,7 @@ impl<B: Clone> Core<B> {
                 self.note_stall(head);
             }
         }
+        self.waits_no_more(entry.claim, id);
         let Some(stream) = self.streams.get_mut(&entry.claim) else {
             return;
         };
@@ -40,9 +41,6 @@ impl<B: Clone> Core<B> {
             self.buffer.give(&mut stream.share, entry.size, charge);
         }
         stream.entries.remove(&entry.offset);
-        if let Some(proving) = self.proving.get_mut(&entry.claim) {
-            proving.remove(&id);
-        }
         stream.track.finish(entry.offset..entry.end);
         if let Some(event) = entry.id {
             stream.ids.remove(&(event, entry.offset));

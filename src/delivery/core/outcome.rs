@@ -100,8 +100,11 @@ impl<B: Clone> Core<B> {
                     let more = self.random.gen_range(0..=pause / 10);
                     self.paused_until = self.paused_until.max(now.mono + pause + more);
                 }
-                let after = after.map_or(0, |after| now.mono + after.min(self.settings.retry_after_max));
-                self.failed(now, id, lane, number, failed, probe, after);
+                let until = after.map_or(0, |after| now.mono + after.min(self.settings.retry_after_max));
+                self.failed(now, id, lane, number, failed, probe, until);
+                if matches!(sign, Sign::Own | Sign::Broken) && after.is_none() {
+                    self.ask_for_proof(now, id);
+                }
             }
         }
     }
@@ -155,6 +158,7 @@ impl<B: Clone> Core<B> {
             .breaker
             .failed(self.rules, now.mono, lane, failed, probe, waits);
         if change == Change::Opened {
+            self.proof = (0, 0);
             self.opened_by = self.lanes.get(id).and_then(|entry| entry.why.clone());
         }
         self.changed(change);
@@ -167,9 +171,6 @@ impl<B: Clone> Core<B> {
         let wait = retry::backoff(&self.settings, entry.tries.tries, &mut self.random);
         self.hold(now, id, (now.mono + wait).max(not_before));
         self.thin(&lane, id);
-        if not_before == 0 {
-            self.ask_for_proof(now, id);
-        }
     }
 
     /// The handler refused a record.

@@ -9,6 +9,8 @@ use crate::delivery::{Claim, Now};
 
 /// How many followers of dead letters one success of another lane is proof for.
 const PROOFS: u32 = 4;
+/// For how many milliseconds it is, at most.
+const PROVES_FOR: u64 = 10_000;
 
 /// What of the bound is used before all stands still. The rest is for records that prove others' failures.
 pub(super) const fn usual(max_unfinished: usize) -> usize {
@@ -42,12 +44,12 @@ impl<B: Clone> Core<B> {
         let Some(stream) = self.streams.get_mut(&claim) else {
             return;
         };
-        if !stream.stopped || stream.is_over() {
-            return;
-        }
         let most = self.settings.max_unfinished;
         if stream.entries.len() + step(most) <= usual(most) {
             stream.most = usual(most);
+        }
+        if !stream.stopped || stream.is_over() {
+            return;
         }
         let idle = stream.ready.iter().all(BTreeSet::is_empty);
         let (least, tenths) = if idle { (step(most), 0) } else { (most / 4, 3) };
@@ -68,7 +70,7 @@ impl<B: Clone> Core<B> {
         }
     }
 
-    /// A head failed. If it follows a dead letter it may not have to wait for its next attempt to be set aside too: at one for
+    /// A head failed by an answer that speaks of the event, not of the handler's state. If it follows a dead letter it may not have to wait for its next attempt to be set aside too: at one for
     /// each back-off, a key with a third of the records would hold its partition up.
     pub(super) fn ask_for_proof(&mut self, now: Now, id: EntryId) {
         let Some(entry) = self.lanes.get(id).filter(|entry| entry.tries.may_count()) else {
@@ -87,7 +89,7 @@ impl<B: Clone> Core<B> {
     /// An attempt succeeded.
     pub(super) fn prove(&mut self, now: Now) {
         let most = u32::try_from(step(self.settings.max_unfinished)).unwrap_or(u32::MAX);
-        self.proof = (self.proof.0.saturating_add(PROOFS).min(most), now.mono);
+        self.proof = (self.proof(now).saturating_add(PROOFS).min(most), now.mono);
         let claims = self.proving.keys().copied();
         let short: Vec<_> = claims.filter(|claim| self.pressure(*claim).0).collect();
         for claim in short {
@@ -95,12 +97,25 @@ impl<B: Clone> Core<B> {
         }
     }
 
+    /// For how many failures there is proof.
+    fn proof(&self, now: Now) -> u32 {
+        let (left, since) = self.proof;
+        if since + PROVES_FOR < now.mono { 0 } else { left }
+    }
+
+    /// It does not wait for proof any more.
+    pub(super) fn waits_no_more(&mut self, claim: Claim, id: EntryId) {
+        if let Some(proving) = self.proving.get_mut(&claim) {
+            proving.remove(&id);
+        }
+    }
+
     /// Has failures of followers count for which there is proof. They are due with that.
     fn use_proof(&mut self, now: Now, claim: Claim) {
-        if self.breaker.is_open() || self.proof.1 + self.settings.backoff_longest < now.mono {
+        if self.breaker.is_open() {
             return;
         }
-        while self.proof.0 > 0 {
+        while self.proof(now) > 0 {
             let Some(id) = self.proving.get_mut(&claim).and_then(BTreeSet::pop_first) else {
                 self.proving.remove(&claim);
                 return;

@@ -284,5 +284,7 @@ impl<B: Clone> Core<B> {
             redelivered: tries > 0 || stream.track.is_suspect(entry.offset),
             body,
         }));
+        let claim = entry.claim;
+        self.waits_no_more(claim, id);
     }
 }

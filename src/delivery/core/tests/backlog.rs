@@ -130,3 +130,41 @@ fn a_failing_key_with_a_third_of_the_records_costs_its_partition_no_back_off_for
         "{failing} ms, {head} of them for the first, and {fine} ms without a failing key"
     );
 }
+
+#[test]
+fn proof_does_not_cut_the_grace_of_a_lost_attempt_short() {
+    let mut bench = Bench::new(Settings {
+        max_unfinished: 16,
+        retries: NonZeroU32::MIN,
+        ..slots(16)
+    });
+    let (bad, other) = (Some(0), Some(9));
+    bench.fetch(0, &[bad, other, bad]);
+    bench.end(0, BROKEN);
+    bench.end(1, Outcome::Done);
+    bench.fetch(3, &[other]);
+    bench.end(3, Outcome::Done);
+    bench.wait(60_000);
+    let letter = bench.letters.pop().expect("the first is given up");
+    bench.core.letter(bench.now, letter.attempt, true);
+    bench.poll();
+    // Its follower fails where there is room, without proof, and is lost the next time.
+    bench.end(2, BROKEN);
+    bench.wait(60_000);
+    assert_eq!(bench.started(), [2]);
+    bench.fetch(4, &[other, other]);
+    bench.end(4, Outcome::Done);
+    bench.end(2, Outcome::Lost { reaped: false });
+    bench.end(5, Outcome::Done);
+    // Now there is no room any more, and another succeeds.
+    bench.fetch(6, &[bad; 12]);
+    bench.fetch(18, &[other]);
+    assert!(bench.core.pressure(bench.claim).0);
+    bench.end(18, Outcome::Done);
+    assert!(
+        bench.letters.is_empty() && bench.starts.is_empty(),
+        "it may still run"
+    );
+    bench.wait(100_000);
+    assert!(!bench.letters.is_empty() || !bench.starts.is_empty());
+}
