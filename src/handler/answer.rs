@@ -310,7 +310,9 @@ impl Framing {
         let stays = !self.close && (self.newer || self.keep_alive);
         Ok(match (status, self.chunked, self.length) {
             (101, ..) => (Stage::Whole, false),
-            (204 | 304, ..) => (Stage::Whole, stays),
+            // Of a 304 it is what a GET would have; a 204 that says there is a body may send it.
+            (304, ..) | (204, None, None | Some(0)) => (Stage::Whole, stays),
+            (204, ..) => (Stage::Whole, false),
             (_, Some(_), _) if !self.newer => return Err(Wrong::Coding),
             // Beside a length, whoever is between us and the handler may have read it in another way.
             (_, Some(true), length) => (Stage::Size, stays && length.is_none()),

@@ -168,11 +168,11 @@ impl Link {
         loop {
             let read = match self.poll_read(cx) {
                 Poll::Ready(read) => read,
-                // Who cannot be written to says nothing any more, but for what was there already.
+                // Who cannot be written to may have answered before: that, or the connection's end, is told soon.
                 Poll::Pending => {
                     return match &sending.failed {
-                        Some(error) => Poll::Ready(Err(error.to_string())),
-                        None => Poll::Pending,
+                        Some(error) if !is_end(error) => Poll::Ready(Err(error.to_string())),
+                        _ => Poll::Pending,
                     };
                 }
             };
@@ -223,6 +223,14 @@ impl Link {
         ready!(transport!(self.poll_read(cx, &mut into)))?;
         Poll::Ready(Ok(into.filled().len()))
     }
+}
+
+/// Whether the other side has closed the connection: reading comes to that end as well.
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+    )
 }
 
 /// A request on its way.

@@ -66,6 +66,8 @@ fn a_connection_is_used_again_only_where_nothing_speaks_against_it() {
         b"HTTP/1.0 204 x\r\n\r\n",
         b"HTTP/1.1 101 x\r\nupgrade: y\r\n\r\n",
         b"HTTP/1.1 204 x\r\n\r\nmore",
+        b"HTTP/1.1 204 x\r\ncontent-length: 3\r\n\r\n",
+        b"HTTP/1.1 204 x\r\ntransfer-encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 x\r\ncontent-length: 1\r\n\r\nabc",
         b"HTTP/1.1 200 x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
