@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::book::{Attempt, Book, Cause, Entry};
+use super::book::{Attempt, Book, Cause, Ending, Entry, Millis};
 
 /// Events that are named at most, of each fault.
 const MAX_NAMED: usize = 5;
+
+/// For how many milliseconds the end of a connection may go unheard, on a machine that is too busy.
+const UNHEARD: Millis = 2_000;
 
 /// What became of everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -49,7 +52,7 @@ pub struct Account {
 pub struct Duplicates {
     /// A member was killed: it had not reported them yet.
     pub killed: u64,
-    /// A member was too slow to report, and the group gave it up.
+    /// A member was too slow to report: it gave up what it had in hand, or the group gave it up.
     pub removed: u64,
     /// Nothing that permits them.
     pub unexplained: Vec<String>,
@@ -101,7 +104,7 @@ impl Account {
             let [before, again] = pair else { continue };
             match book.cause(before, again) {
                 Some(Cause::Killed) => self.duplicates.killed += 1,
-                Some(Cause::Removed) => self.duplicates.removed += 1,
+                Some(Cause::Removed | Cause::Unread) => self.duplicates.removed += 1,
                 None => self.duplicates.unexplained.push(id()),
             }
         }
@@ -139,9 +142,10 @@ impl Account {
         all.sort_by_key(|attempt| attempt.began);
         for pair in all.windows(2) {
             let [before, attempt] = pair else { continue };
-            // That a killed consumer's connection is gone may be heard of after the next owner's first word.
-            let over = before.ended.is_some_and(|(ended, _, _)| ended < attempt.began)
-                || book.cause(before, attempt) == Some(Cause::Killed);
+            // That a connection is gone may be heard of after the first word on the next one.
+            let over = before.ended.is_some_and(|(ended, at, how)| {
+                ended < attempt.began || how == Ending::CutOff && at <= attempt.began_at + UNHEARD
+            }) || book.cause(before, attempt) == Some(Cause::Killed);
             if !over {
                 self.out_of_order.push(format!(
                     "{} (two at once)",

@@ -9,6 +9,9 @@ use super::orders::Event;
 /// Milliseconds since the demo began.
 pub type Millis = u64;
 
+/// What a consumer did is in the group's log after this time at the latest: it has lost its lease otherwise.
+const UNREPORTED: Millis = 10_000;
+
 /// Partition and offset in the topic of the orders.
 pub type Place = (i32, i64);
 
@@ -59,6 +62,8 @@ pub struct Attempt {
     pub began_at: Millis,
     /// Such a number, when, and how.
     pub ended: Option<(u64, Millis, Ending)>,
+    /// When the connection was closed behind the answer.
+    pub unread: Option<Millis>,
 }
 
 impl Attempt {
@@ -93,6 +98,8 @@ pub enum Cause {
     Killed,
     /// The group gave it up: it did not report in time, as on a machine that is too busy.
     Removed,
+    /// It closed the connection behind the answer, which it may not have read: it had no lease any more, by the same cause.
+    Unread,
 }
 
 /// How the handling of a poisoned event went.
@@ -121,7 +128,8 @@ pub struct Book {
     by_place: HashMap<Place, usize>,
     running: HashMap<u64, usize>,
     unfinished: BTreeSet<usize>,
-    lost: BTreeMap<usize, Vec<(u64, Cause)>>,
+    lost: BTreeMap<usize, Vec<(u64, Millis, Cause)>>,
+    answered: HashMap<u64, usize>,
     number: u64,
     acknowledged: u64,
     finished: u64,
@@ -193,6 +201,7 @@ impl Book {
             began,
             began_at: now,
             ended: None,
+            unread: None,
         });
     }
 
@@ -201,6 +210,7 @@ impl Book {
         let Some(index) = self.running.remove(&number) else {
             return;
         };
+        self.answered.insert(number, index);
         let tick = self.tick();
         let attempt = &mut self.attempts[index];
         attempt.ended = Some((tick, now, ending));
@@ -222,10 +232,17 @@ impl Book {
         }
     }
 
+    /// A connection was closed behind the answer to this delivery.
+    pub fn unread(&mut self, number: u64, now: Millis) {
+        if let Some(index) = self.answered.remove(&number) {
+            self.attempts[index].unread = Some(now);
+        }
+    }
+
     /// A member is gone without having handed over.
-    pub fn lost_member(&mut self, member: usize, cause: Cause) {
+    pub fn lost_member(&mut self, member: usize, cause: Cause, now: Millis) {
         let tick = self.tick();
-        self.lost.entry(member).or_default().push((tick, cause));
+        self.lost.entry(member).or_default().push((tick, now, cause));
     }
 
     /// A dead letter of the record there was seen. Tells whether it is of one of these events.
@@ -320,14 +337,25 @@ impl Book {
         if !again.redelivered {
             return None;
         }
-        let lost = self.lost.get(&earlier.member)?.iter();
-        let may = lost.filter(|(at, cause)| match cause {
-            // The signal takes its time: until then it goes on. Nothing comes from it after that.
-            Cause::Killed => *at < again.began && again.member != earlier.member,
-            // This is heard of later than the next owner hears it.
-            Cause::Removed => earlier.began < *at,
+        let lost = self.lost.get(&earlier.member).into_iter().flatten();
+        let may = lost.filter(|(at, when, cause)| {
+            // What was done long before is known to the group.
+            let recent = earlier
+                .ended
+                .is_none_or(|(_, ended, _)| ended + UNREPORTED >= *when);
+            recent
+                && match cause {
+                    // The signal takes its time: until then it goes on. Nothing comes from it after that.
+                    Cause::Killed => *at < again.began && again.member != earlier.member,
+                    // This is heard of later than the next owner hears it.
+                    Cause::Removed | Cause::Unread => earlier.began < *at,
+                }
         });
-        may.map(|(_, cause)| *cause).min()
+        let unread = earlier
+            .unread
+            .filter(|unread| again.began_at <= unread + UNREPORTED)
+            .map(|_| Cause::Unread);
+        may.map(|(_, _, cause)| *cause).chain(unread).min()
     }
 
     /// Replayed events that were processed then.

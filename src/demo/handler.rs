@@ -43,6 +43,8 @@ pub enum Told {
     Begun(Delivery, Option<Place>),
     /// It is done with this delivery.
     Ended(u64, Ending),
+    /// The consumer closed the connection behind the answer to this delivery: it may not have read that.
+    Unread(u64),
 }
 
 /// The server. It ends when this is dropped.
@@ -138,13 +140,17 @@ async fn serve(stream: TcpStream, desk: Desk) {
 async fn talk(mut stream: TcpStream, desk: &Desk) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = BytesMut::new();
+    let mut last = None;
     loop {
         let head = loop {
             if let Some(end) = memchr::memmem::find(&buffer, b"\r\n\r\n") {
                 break buffer.split_to(end + 4);
             }
-            if !more(&mut stream, &mut buffer).await? {
-                return Ok(());
+            let read = more(&mut stream, &mut buffer).await;
+            if !matches!(read, Ok(true)) {
+                // Nobody listens any more when the demo ends.
+                let _ = last.map(|number| desk.tell.send(Told::Unread(number)));
+                return read.map(|_| ());
             }
         };
         let Some(request) = Request::read(&head) else {
@@ -158,11 +164,17 @@ async fn talk(mut stream: TcpStream, desk: &Desk) -> io::Result<()> {
             }
         }
         let data = buffer.split_to(request.length).freeze();
+        let number = desk.numbers.fetch_add(1, Ordering::Relaxed);
         let answer = tokio::select! {
-            answer = answer(&request, data, desk) => answer,
+            biased;
             () = gone(&stream) => return Ok(()),
+            answer = answer(&request, number, data, desk) => answer,
         };
-        stream.write_all(&answer).await?;
+        last = Some(number);
+        if let Err(error) = stream.write_all(&answer).await {
+            let _ = desk.tell.send(Told::Unread(number));
+            return Err(error);
+        }
     }
 }
 
@@ -271,8 +283,7 @@ impl Drop for Open<'_> {
 }
 
 /// Works on an event. Dropped half-way, where the consumer has gone, nothing of it was processed.
-async fn answer(request: &Request, data: Bytes, desk: &Desk) -> Vec<u8> {
-    let number = desk.numbers.fetch_add(1, Ordering::Relaxed);
+async fn answer(request: &Request, number: u64, data: Bytes, desk: &Desk) -> Vec<u8> {
     let Some((delivery, place)) = request.delivery(number, data.clone()) else {
         return response(400, "not an event of the demo");
     };

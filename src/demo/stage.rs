@@ -304,7 +304,7 @@ impl<T: FnMut(Tell<'_>)> Stage<T> {
             Action::Mend => self.handler.behave(|behaviour| behaviour.mended = true),
             Action::Kill(consumer) => {
                 self.consumers.kill(consumer).await;
-                self.book.lost_member(consumer, Cause::Killed);
+                self.book.lost_member(consumer, Cause::Killed, now);
             }
             Action::Replay => self.replaying = Some(Box::pin(watch::replay(self.watched.clone()))),
             Action::End => {
@@ -377,17 +377,26 @@ impl<T: FnMut(Tell<'_>)> Stage<T> {
         match told {
             Told::Begun(delivery, place) => self.book.begun(&delivery, place, now),
             Told::Ended(number, ending) => self.book.ended(number, ending, now),
+            Told::Unread(number) => self.book.unread(number, now),
+        }
+    }
+
+    /// What the handler has told so far is written down first: what follows may be about it.
+    fn catch_up(&mut self) {
+        while let Some(told) = self.handler.take() {
+            self.handled(told);
         }
     }
 
     /// What a consumer says or does; why the demo has failed, if it was not to do that.
     fn heard(&mut self, news: News) -> Option<String> {
+        self.catch_up();
         let (at, status) = match news {
             News::Said(at, line) => {
                 let has = |word: &str| line.contains(word);
                 let (opened, closed) = (has(self.words.opened), has(self.words.closed));
                 if has(self.words.removed) {
-                    self.book.lost_member(at, Cause::Removed);
+                    self.book.lost_member(at, Cause::Removed, self.now());
                 }
                 if let Some(process) = self.tally.processes.get_mut(at) {
                     process.breaker = (process.breaker || opened) && !closed;
@@ -414,23 +423,27 @@ impl<T: FnMut(Tell<'_>)> Stage<T> {
         match look {
             Look::Group(group) => self.tally.group = group,
             Look::Ends(ends) => self.tally.ends = ends,
-            Look::Letters(letters) => self.lettered(letters)?,
+            Look::Letters(letters) => {
+                self.catch_up();
+                // One whose event's acknowledgement is still on its way is there the next time.
+                self.lettered(letters);
+            }
             Look::Failed(error) => return Err(error.context("the group cannot be looked at any more")),
         }
         Ok(())
     }
 
-    fn lettered(&mut self, letters: Vec<(Place, bool)>) -> anyhow::Result<()> {
+    /// Writes dead letters down. Gives the place of one that is of nothing that was published, as far as is known yet.
+    fn lettered(&mut self, letters: Vec<(Place, bool)>) -> Option<Place> {
+        let mut unknown = None;
         for (place, replayed) in letters {
-            if !self.book.letter(place) {
-                let (partition, offset) = place;
-                bail!(
-                    "there is a dead letter of offset {offset} of partition {partition}, where nothing was published"
-                );
+            if self.book.letter(place) {
+                self.letters.insert(place, replayed);
+            } else {
+                unknown = Some(place);
             }
-            self.letters.insert(place, replayed);
         }
-        Ok(())
+        unknown
     }
 
     /// Ends what still runs, and adds up.
@@ -439,14 +452,17 @@ impl<T: FnMut(Tell<'_>)> Stage<T> {
         if end == End::Played {
             in_topic = Some(watch::held(&self.watched).await?);
             let letters = watch::letters(&self.watched).await?;
-            self.lettered(letters)?;
+            self.catch_up();
+            if let Some((partition, offset)) = self.lettered(letters) {
+                bail!(
+                    "there is a dead letter of offset {offset} of partition {partition}, where nothing was published"
+                );
+            }
         }
         for at in 0..self.consumers.len() {
             self.consumers.kill(at).await;
         }
-        while let Some(told) = self.handler.take() {
-            self.handled(told);
-        }
+        self.catch_up();
         let letters = &self.letters;
         let is_replayed = |entry: &super::book::Entry| {
             entry

@@ -71,7 +71,7 @@ fn repaint(lines: &[String], painted: usize, resized: bool) -> String {
         (false, up) => write!(text, "\x1b[{up}A"),
     };
     for line in lines {
-        let _ = write!(text, "\r{line}\x1b[K\r\n");
+        let _ = write!(text, "\r\x1b[K{line}\r\n");
     }
     // What was there of more lines than there are now.
     text.push_str("\x1b[J");
@@ -85,8 +85,8 @@ mod tests {
     #[test]
     fn lines_take_the_place_of_the_last_ones() {
         let lines = ["a".to_owned(), "b".to_owned()];
-        assert_eq!(repaint(&lines, 0, false), "\ra\x1b[K\r\n\rb\x1b[K\r\n\x1b[J");
-        assert!(repaint(&lines, 3, false).starts_with("\x1b[3A\ra"));
-        assert!(repaint(&lines, 3, true).starts_with("\x1b[H\x1b[2J\ra"));
+        assert_eq!(repaint(&lines, 0, false), "\r\x1b[Ka\r\n\r\x1b[Kb\r\n\x1b[J");
+        assert!(repaint(&lines, 3, false).starts_with("\x1b[3A\r\x1b[Ka"));
+        assert!(repaint(&lines, 3, true).starts_with("\x1b[H\x1b[2J\r\x1b[Ka"));
     }
 }

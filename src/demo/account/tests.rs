@@ -80,7 +80,7 @@ fn told(lengths: &[u32], runs: &[Run], killed_before: usize) -> Account {
     }
     for (number, run) in runs.iter().enumerate() {
         if number == killed_before {
-            book.lost_member(0, Cause::Killed);
+            book.lost_member(0, Cause::Killed, 0);
         }
         let delivery = Delivery {
             number: number as u64,
@@ -160,17 +160,68 @@ proptest! {
     }
 }
 
+/// A book with one event, `k.0`, that the brokers have.
+fn one() -> Book {
+    let mut book = Book::default();
+    let event = Event {
+        key: "k".to_owned(),
+        seq: 0,
+        kind: "order.placed",
+        data: Bytes::new(),
+    };
+    let index = book.submitted(event, false, 0);
+    book.acknowledged(index, 0, Some(0));
+    book
+}
+
+fn delivered(book: &mut Book, number: u64, id: &str, data: &'static [u8]) {
+    let delivery = Delivery {
+        number,
+        member: 0,
+        id: id.to_owned(),
+        redelivered: false,
+        replay: false,
+        data: Bytes::from_static(data),
+    };
+    book.begun(&delivery, None, 0);
+    book.ended(number, Ending::Done, 0);
+}
+
+fn faults(book: &Book) -> Vec<String> {
+    let account = Account::of(book, Some(1), |_| true);
+    assert_eq!(account.adds_up(), account.faults().is_empty());
+    account.faults()
+}
+
 #[test]
-fn a_letter_of_a_sound_event_is_told() {
-    let lengths = [2, 2];
-    let (runs, half) = good(&lengths);
-    let mut account = told(&lengths, &runs, half);
-    account.wrongly_set_aside.push("k1.0".to_owned());
-    assert!(!account.adds_up());
+fn a_letter_of_a_sound_event_is_told_and_so_is_its_replay_that_never_came() {
+    let mut book = one();
+    assert!(book.letter((0, 0)));
     assert_eq!(
-        account.faults(),
-        ["1 set aside though nothing is wrong with them: k1.0"]
+        faults(&book),
+        [
+            "1 lost: k.0",
+            "1 set aside though nothing is wrong with them: k.0"
+        ]
     );
+}
+
+#[test]
+fn what_was_never_published_altered_or_not_acknowledged_is_told() {
+    let mut book = one();
+    delivered(&mut book, 1, "k.0", b"");
+    assert_eq!(faults(&book), Vec::<String>::new());
+    delivered(&mut book, 2, "x.0", b"");
+    assert_eq!(faults(&book), ["1 handled that were never published"]);
+    let mut book = one();
+    delivered(&mut book, 1, "k.0", b"other");
+    assert_eq!(faults(&book), ["1 handled with other data than was published"]);
+    let mut book = one();
+    delivered(&mut book, 1, "k.0", b"");
+    let mut event = book.entries()[0].event.clone();
+    event.key = "l".to_owned();
+    book.submitted(event, false, 0);
+    assert_eq!(faults(&book), ["1 not acknowledged by the broker"]);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn only_a_redelivery_after_the_loss_of_the_member_before_has_a_cause() {
     book.submitted(event("a", 0), false, 0);
     book.begun(&delivery(1, 0, "a.0"), None, 1);
     book.ended(1, Ending::Done, 2);
-    book.lost_member(0, Cause::Killed);
+    book.lost_member(0, Cause::Killed, 2);
     let mut again = delivery(2, 1, "a.0");
     again.redelivered = true;
     book.begun(&again, None, 3);
@@ -76,6 +76,36 @@ fn only_a_redelivery_after_the_loss_of_the_member_before_has_a_cause() {
     assert_eq!(book.cause(first, told), Some(Cause::Killed));
     assert_eq!(book.cause(first, silent), None);
     assert_eq!(book.cause(told, told), None, "member 1 was not lost");
+}
+
+#[test]
+fn what_was_done_long_before_a_member_was_lost_has_no_cause_to_come_again() {
+    let mut book = Book::default();
+    book.submitted(event("a", 0), false, 0);
+    book.begun(&delivery(1, 0, "a.0"), None, 1);
+    book.ended(1, Ending::Done, 2);
+    book.lost_member(0, Cause::Killed, 2 + UNREPORTED + 1);
+    let mut again = delivery(2, 1, "a.0");
+    again.redelivered = true;
+    book.begun(&again, None, 3 + UNREPORTED);
+    assert_eq!(book.cause(&book.attempts()[0], &book.attempts()[1]), None);
+}
+
+#[test]
+fn what_was_answered_on_a_connection_that_was_closed_then_may_come_again_soon_if_it_says_so() {
+    let mut book = Book::default();
+    book.submitted(event("a", 0), false, 0);
+    book.begun(&delivery(1, 0, "a.0"), None, 1);
+    book.ended(1, Ending::Done, 2);
+    let mut again = delivery(2, 0, "a.0");
+    book.begun(&again, None, 4);
+    again.redelivered = true;
+    book.begun(&again, None, 5);
+    book.begun(&again, None, 6 + UNREPORTED);
+    assert_eq!(book.cause(&book.attempts()[0], &book.attempts()[2]), None);
+    book.unread(1, 3);
+    let of = |at: usize| book.cause(&book.attempts()[0], &book.attempts()[at]);
+    assert_eq!((of(1), of(2), of(3)), (None, Some(Cause::Unread), None));
 }
 
 #[test]
