@@ -5,6 +5,9 @@ use crate::record::{Batch, DecodeBuffer};
 use crate::sandbox::code;
 use crate::sandbox::config::Rules;
 
+/// The time of a record that has none.
+const NO_TIMESTAMP: i64 = -1;
+
 /// Looks into the batch only where something could be wrong: with times whose limits its header is within, and no keys to
 /// look for, it is not even decompressed.
 pub(super) fn records(
@@ -32,7 +35,7 @@ pub(super) fn records(
                 "Compacted topic cannot accept message without key in topic partition {topic}-{partition}"
             );
             wrong.push((index, why));
-        } else if times && !(from..=to).contains(&record.timestamp) {
+        } else if times && record.timestamp != NO_TIMESTAMP && !(from..=to).contains(&record.timestamp) {
             code = code::INVALID_TIMESTAMP;
             let why = format!(
                 "Timestamp {} of message with offset {} is out of range. The timestamp should be within [{from}, {to}]",
