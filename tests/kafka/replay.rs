@@ -195,7 +195,7 @@ fn a_thousand_letters_come_once_each_to_their_group_alone_and_in_order() {
     let began = with_newer_events(&case, KEYS, || {
         let began = barnabas::clock::now();
         // Slowly enough for newer events to come between them.
-        let rate = ["--rate", "500"];
+        let rate = ["--rate", "125"];
         case.replay(&rate).success().says("replayed 1,000 letters");
         loud(&format!(
             "1,000 letters were replayed within {:?}",
