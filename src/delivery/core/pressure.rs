@@ -70,8 +70,9 @@ impl<B: Clone> Core<B> {
         }
     }
 
-    /// A head failed by an answer that speaks of the event, not of the handler's state. If it follows a dead letter it may not have to wait for its next attempt to be set aside too: at one for
-    /// each back-off, a key with a third of the records would hold its partition up.
+    /// A head failed by an answer that speaks of the event, not of the handler's state. If it follows a dead letter it may
+    /// not have to wait for its next attempt to be set aside too: at one for each back-off, a key with a third of the
+    /// records would hold its partition up.
     pub(super) fn ask_for_proof(&mut self, now: Now, id: EntryId) {
         let Some(entry) = self.lanes.get(id).filter(|entry| entry.tries.may_count()) else {
             return;
