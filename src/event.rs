@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-/// A record's header: its name and its value, which can be missing.
-pub type Header = (Bytes, Option<Bytes>);
+use crate::record::Header;
 
 /// What the names of attributes begin with in a record's headers.
 const PREFIX: &[u8] = b"ce_";
@@ -46,71 +44,66 @@ pub enum EventError {
     Base64(&'static str),
 }
 
-/// An event as it is delivered.
+/// An event as it is delivered: a view of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct Event<'a> {
     /// Names (`[a-z0-9]`, without prefix) and values, each name once, in the record's order. The value should be UTF-8.
-    pub attributes: Vec<(Bytes, Bytes)>,
+    pub attributes: Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
     /// The type of the data (`datacontenttype`), unchecked.
-    pub content_type: Option<Bytes>,
+    pub content_type: Option<Cow<'a, [u8]>>,
     /// The data; `None` is a tombstone.
-    pub data: Option<Bytes>,
+    pub data: Option<Cow<'a, [u8]>>,
 }
 
-impl Event {
+impl<'a> Event<'a> {
     /// Of a record's headers and value. Nothing is copied in binary mode. Of headers with one name the last counts.
     ///
     /// # Errors
     /// If the value claims to be an event in structured mode and is none.
-    pub fn read(headers: &[Header], value: Option<&Bytes>) -> Result<Self, EventError> {
-        let content_type = headers
-            .iter()
-            .rev()
-            .find(|(name, _)| name.as_ref() == CONTENT_TYPE)
-            .and_then(|(_, value)| value.clone());
-        if let (Some(value), Some(given)) = (value, &content_type) {
+    pub fn read(
+        headers: impl ExactSizeIterator<Item = Header<'a>>,
+        value: Option<&'a [u8]>,
+    ) -> Result<Self, EventError> {
+        let mut content_type = None;
+        let mut attributes: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = Vec::with_capacity(headers.len());
+        for (name, value) in headers {
+            if name == CONTENT_TYPE {
+                content_type = value;
+                continue;
+            }
+            let (Some(name), Some(value)) = (name.strip_prefix(PREFIX), value) else {
+                continue;
+            };
+            if !is_name(name) || name == b"datacontenttype" {
+                continue;
+            }
+            match attributes.iter_mut().find(|(each, _)| **each == *name) {
+                Some((_, old)) => *old = Cow::Borrowed(value),
+                None => attributes.push((Cow::Borrowed(name), Cow::Borrowed(value))),
+            }
+        }
+        if let (Some(value), Some(given)) = (value, content_type) {
             match structure(given) {
                 Structure::Json => return structured(value),
                 Structure::Batch => return Err(EventError::Batch),
                 Structure::None => {}
             }
         }
-        let mut attributes: Vec<(Bytes, Bytes)> = Vec::with_capacity(headers.len());
-        for (name, value) in headers {
-            let (true, Some(value)) = (name.starts_with(PREFIX), value) else {
-                continue;
-            };
-            let name = name.slice(PREFIX.len()..);
-            if is_name(&name) && name.as_ref() != b"datacontenttype" {
-                set(&mut attributes, name, value.clone());
-            }
-        }
         Ok(Self {
             attributes,
-            content_type,
-            data: value.cloned(),
+            content_type: content_type.map(Cow::Borrowed),
+            data: value.map(Cow::Borrowed),
         })
     }
 
     /// An attribute's value.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Bytes> {
-        let found = self.attributes.iter().find(|(each, _)| each == name.as_bytes());
-        found.map(|(_, value)| value)
-    }
-
-    /// The record's headers in binary mode, without the value.
-    #[must_use]
-    pub fn to_headers(&self) -> Vec<Header> {
-        let named = self.attributes.iter().map(|(name, value)| {
-            let mut full = Vec::with_capacity(PREFIX.len() + name.len());
-            full.extend_from_slice(PREFIX);
-            full.extend_from_slice(name);
-            (Bytes::from(full), Some(value.clone()))
-        });
-        let typed = self.content_type.clone();
-        let typed = typed.map(|value| (Bytes::from_static(CONTENT_TYPE), Some(value)));
-        named.chain(typed).collect()
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        let found = self
+            .attributes
+            .iter()
+            .find(|(each, _)| **each == *name.as_bytes());
+        found.map(|(_, value)| &**value)
     }
 
     /// Appends the event in the JSON format, on one line: data that is JSON as it is, other text as a string, the rest as `data_base64`.
@@ -166,10 +159,29 @@ pub struct Origin<'a> {
     pub offset: i64,
 }
 
+/// See [`idempotency_key`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdempotencyKey([u8; 2 * KEY_BYTES]);
+
+impl IdempotencyKey {
+    /// Its 32 hexadecimal digits.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Digits are UTF-8.
+        f.pad(std::str::from_utf8(&self.0).unwrap_or_default())
+    }
+}
+
 /// A key that is equal whenever one event is delivered again, by whomever: a hash of the event's source and id, else of
-/// the place of its record. 32 hexadecimal digits.
+/// the place of its record.
 #[must_use]
-pub fn idempotency_key(event: &Event, origin: &Origin<'_>) -> String {
+pub fn idempotency_key(event: &Event<'_>, origin: &Origin<'_>) -> IdempotencyKey {
     let mut hash = Sha256::new();
     match (event.get("source"), event.get("id")) {
         (Some(source), Some(id)) if !id.is_empty() => {
@@ -193,12 +205,11 @@ pub fn idempotency_key(event: &Event, origin: &Origin<'_>) -> String {
         }
     }
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(2 * KEY_BYTES);
-    for byte in hash.finalize().iter().take(KEY_BYTES) {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    let mut text = [0; 2 * KEY_BYTES];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(hash.finalize()) {
+        pair.copy_from_slice(&[byte >> 4, byte & 15].map(|half| DIGITS[usize::from(half)]));
     }
-    text
+    IdempotencyKey(text)
 }
 
 /// Whether it is sound JSON in UTF-8, to its end.
@@ -272,17 +283,10 @@ fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
-fn set(attributes: &mut Vec<(Bytes, Bytes)>, name: Bytes, value: Bytes) {
-    match attributes.iter_mut().find(|(each, _)| *each == name) {
-        Some((_, old)) => *old = value,
-        None => attributes.push((name, value)),
-    }
-}
-
-fn structured(value: &Bytes) -> Result<Event, EventError> {
+fn structured(value: &[u8]) -> Result<Event<'_>, EventError> {
     let members: BTreeMap<Cow<'_, str>, &RawValue> =
         serde_json::from_slice(value).map_err(EventError::Json)?;
-    let mut attributes = Vec::with_capacity(members.len());
+    let mut attributes: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = Vec::with_capacity(members.len());
     let mut content_type = None;
     for (name, raw) in &members {
         if raw.get() == "null" || !is_name(name.as_bytes()) || name == "data" {
@@ -292,15 +296,15 @@ fn structured(value: &Bytes) -> Result<Event, EventError> {
             return Err(EventError::Attribute(name.clone().into_owned()));
         };
         if name == "datacontenttype" {
-            content_type = Some(Bytes::from(text));
+            content_type = Some(Cow::Owned(text.into_bytes()));
         } else {
-            attributes.push((Bytes::from(name.clone().into_owned()), Bytes::from(text)));
+            attributes.push((into_bytes(name.clone()), Cow::Owned(text.into_bytes())));
         }
     }
     for required in ["specversion", "id", "source", "type"] {
         let has = attributes
             .iter()
-            .any(|(name, value)| name == required && !value.is_empty());
+            .any(|(name, value)| **name == *required.as_bytes() && !value.is_empty());
         if !has {
             return Err(EventError::Missing(required));
         }
@@ -311,7 +315,7 @@ fn structured(value: &Bytes) -> Result<Event, EventError> {
         (None, Some(raw)) => {
             let text = scalar(raw).unwrap_or_default();
             let decoded = STANDARD.decode(text);
-            Bytes::from(decoded.map_err(|_| EventError::Base64("is not sound base64"))?)
+            Cow::Owned(decoded.map_err(|_| EventError::Base64("is not sound base64"))?)
         }
         (Some(raw), None) => {
             let is_json = content_type
@@ -320,20 +324,27 @@ fn structured(value: &Bytes) -> Result<Event, EventError> {
                 .as_deref()
                 .is_none_or(is_json_type);
             match serde_json::from_str::<String>(raw.get()) {
-                Ok(text) if !is_json => Bytes::from(text),
+                Ok(text) if !is_json => Cow::Owned(text.into_bytes()),
                 _ => {
-                    content_type.get_or_insert(Bytes::from_static(b"application/json"));
-                    value.slice_ref(raw.get().as_bytes())
+                    content_type.get_or_insert(Cow::Borrowed(b"application/json"));
+                    Cow::Borrowed(raw.get().as_bytes())
                 }
             }
         }
-        (None, None) => Bytes::new(),
+        (None, None) => Cow::Borrowed(&b""[..]),
     };
     Ok(Event {
         attributes,
         content_type,
         data: Some(data),
     })
+}
+
+fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
 }
 
 /// Text, a number or a truth value, as its text.

@@ -5,7 +5,6 @@
 //! driver, records from the fetcher, answers, acknowledged letters, time) is told to the core, and what the core then says
 //! is done, before the next thing is waited for.
 
-mod body;
 mod fetching;
 mod ids;
 mod letters;
@@ -23,7 +22,6 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
-use self::body::Body;
 use self::fetching::Source;
 pub use self::ids::IdFrom;
 pub use self::letters::Letters;
@@ -43,7 +41,7 @@ use crate::group::driver::{Event, Failure, Group};
 use crate::group::record::Token;
 use crate::handler::{Answer, Handler};
 use crate::progress::Progress;
-use crate::record::DecodeBuffer;
+use crate::record::{DecodeBuffer, OwnedRecord};
 use crate::shutdown::Interrupts;
 
 /// How long finished work may stay untold to the driver, which reports it once a second or so.
@@ -84,7 +82,7 @@ pub struct Delivering {
 
 /// What was looked up beside the loop.
 enum Looked {
-    Record(Claim, i64, Result<Reloaded<Arc<Body>>, Error>),
+    Record(Claim, i64, Result<Reloaded<Arc<OwnedRecord>>, Error>),
     Ids(Back, Result<Ids, Error>),
 }
 
@@ -94,6 +92,8 @@ type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
 struct Owned {
     id: PartitionId,
     token: Token,
+    /// It is one of a replay topic.
+    replays: bool,
     source: Source,
     /// It is to be given back.
     ending: bool,
@@ -111,11 +111,15 @@ pub struct Deliverer {
     partitions: Partitions,
     handler: Handler,
     letters: Letters,
-    core: Core<Arc<Body>>,
+    core: Core<Arc<OwnedRecord>>,
     claims: BTreeMap<PartitionId, Claim>,
     owned: BTreeMap<Claim, Owned>,
     running: FuturesUnordered<Boxed<(Attempt, Answer)>>,
     aborts: BTreeMap<Attempt, oneshot::Sender<()>>,
+    /// When the core was polled last.
+    polled: Now,
+    /// Room for what the core says, between two turns.
+    actions: Vec<Action<Arc<OwnedRecord>>>,
     writing: FuturesUnordered<Boxed<letters::Done>>,
     looking: FuturesUnordered<Boxed<Looked>>,
     /// For all that is due at a time.
@@ -162,6 +166,8 @@ impl Deliverer {
             owned: BTreeMap::new(),
             running: FuturesUnordered::new(),
             aborts: BTreeMap::new(),
+            polled: now(),
+            actions: Vec::new(),
             writing: FuturesUnordered::new(),
             looking: FuturesUnordered::new(),
             alarm: clock::Alarm::default(),
@@ -245,17 +251,20 @@ impl Deliverer {
             self.core
                 .set_rate(Some(f64::from(rate.get()) / f64::from(members)));
         }
-        self.core.poll(now(), may_start);
+        self.polled = now();
+        self.core.poll(self.polled, may_start);
+        let mut actions = std::mem::take(&mut self.actions);
         loop {
-            let actions = self.core.take_actions();
+            self.core.swap_actions(&mut actions);
             if actions.is_empty() {
-                return;
+                break;
             }
             self.noting.look();
-            for action in actions {
+            for action in actions.drain(..) {
                 self.act(action).await;
             }
         }
+        self.actions = actions;
     }
 
     /// When there is something to do without anything coming in.
@@ -307,9 +316,11 @@ impl Deliverer {
                 progress,
                 clean,
             } => {
+                let beside = self.letters.source_of(&partition);
+                let replays = beside.is_some();
                 let grant = Grant {
                     taken_over: !clean,
-                    beside: self.letters.source_of(&partition),
+                    beside,
                     retention: self.letters.retention(&partition.0),
                 };
                 let claim = self
@@ -321,6 +332,7 @@ impl Deliverer {
                     Owned {
                         id: partition,
                         token,
+                        replays,
                         source: Source::default(),
                         ending: false,
                         unwritten: BTreeMap::new(),
@@ -377,7 +389,12 @@ impl Deliverer {
     }
 
     /// Does something with a partition, if it is still ours under this token.
-    fn with(&mut self, id: &PartitionId, token: Token, what: impl FnOnce(&mut Core<Arc<Body>>, Claim)) {
+    fn with(
+        &mut self,
+        id: &PartitionId,
+        token: Token,
+        what: impl FnOnce(&mut Core<Arc<OwnedRecord>>, Claim),
+    ) {
         let Some(claim) = self.claims.get(id).copied() else {
             return;
         };
@@ -386,7 +403,7 @@ impl Deliverer {
         }
     }
 
-    async fn act(&mut self, action: Action<Arc<Body>>) {
+    async fn act(&mut self, action: Action<Arc<OwnedRecord>>) {
         match action {
             Action::Fetch { claim, .. } | Action::Pause { claim } => self.steer(claim).await,
             Action::FetchAgain { claim, offsets } => self.fetch_again(claim, offsets.start).await,

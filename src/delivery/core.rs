@@ -72,7 +72,7 @@ pub struct Core<B> {
     todo: VecDeque<EntryId>,
     /// Heads whose body was not asked for, as there was no room.
     starved: VecDeque<EntryId>,
-    /// Partitions whose fetching has stopped at a bound.
+    /// Partitions whose fetching has stopped at a bound, or rests.
     stops: VecDeque<Claim>,
     /// Partitions that drain.
     ending: Vec<Claim>,
@@ -118,6 +118,10 @@ struct Stream {
     share: Share,
     /// Fetching has stopped at a bound.
     stopped: bool,
+    /// Fetching rests, as enough may start.
+    resting: bool,
+    /// Heads that came and were not looked at.
+    came: usize,
     /// As many records may be unfinished: [`Settings::max_unfinished`] but for what is kept for proof.
     most: usize,
     /// The operator has paused it.
@@ -250,6 +254,8 @@ impl<B: Clone> Core<B> {
             turning: [false; 2],
             share: Share::default(),
             stopped: false,
+            resting: false,
+            came: 0,
             most: pressure::usual(self.settings.max_unfinished),
             paused: false,
             draining: false,
@@ -386,7 +392,7 @@ impl<B: Clone> Core<B> {
     }
 
     /// Does what is due and starts what may start; `may_start` is whether the lease lasts. To be called after inputs, and at
-    /// [`Self::next_wake`]. What has to be done is then in [`Self::take_actions`].
+    /// [`Self::next_wake`]. What has to be done is then in [`Self::swap_actions`].
     pub fn poll(&mut self, now: Now, may_start: bool) {
         self.slots.tick(now);
         while let Some((due, id)) = self.due.first().copied().filter(|(due, _)| *due <= now.mono) {
@@ -407,8 +413,15 @@ impl<B: Clone> Core<B> {
         self.end(now);
     }
 
+    /// What has to be done, in order, into a list whose room is used for what follows.
+    pub fn swap_actions(&mut self, into: &mut Vec<Action<B>>) {
+        into.clear();
+        std::mem::swap(&mut self.actions, into);
+    }
+
     /// What has to be done, in order.
-    pub fn take_actions(&mut self) -> Vec<Action<B>> {
+    #[cfg(test)]
+    pub(super) fn take_actions(&mut self) -> Vec<Action<B>> {
         std::mem::take(&mut self.actions)
     }
 
@@ -439,6 +452,9 @@ impl<B: Clone> Core<B> {
     fn settle(&mut self, now: Now) {
         while let Some(id) = self.todo.pop_front() {
             self.look(now, id);
+        }
+        for stream in self.streams.values_mut() {
+            stream.came = 0;
         }
     }
 

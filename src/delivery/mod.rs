@@ -92,6 +92,8 @@ pub struct Settings {
     pub max_buffer: u64,
     /// Unfinished records of a partition at most.
     pub max_unfinished: usize,
+    /// Records of a partition that may start, beyond which no more of it are taken; four for each slot, if that is more.
+    pub ahead: usize,
     /// Attempts that count before a record is proven to be bad.
     pub retries: NonZeroU32,
     /// The first back-off.
@@ -130,6 +132,7 @@ impl Default for Settings {
             concurrency: Concurrency::Fixed(NonZeroU32::MIN.saturating_add(63)),
             max_buffer: 64 << 20,
             max_unfinished: MAX_UNFINISHED,
+            ahead: 256,
             retries: NonZeroU32::MIN.saturating_add(9),
             backoff_first: 500,
             backoff_longest: 60_000,

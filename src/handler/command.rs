@@ -8,7 +8,6 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::Semaphore;
@@ -98,7 +97,7 @@ impl Commands {
         let (mut out, mut err) = (Tail::default(), Tail::default());
         let mut talk = Box::pin(async {
             tokio::join!(
-                feed(stdin, event.data),
+                feed(stdin, event.data.as_deref()),
                 drain(&mut stdout, &mut out),
                 drain(&mut stderr, &mut err)
             )
@@ -162,9 +161,9 @@ fn meaning(status: ExitStatus) -> Outcome {
 }
 
 /// Writes the data and closes the pipe. Not to read it is no error.
-async fn feed(mut stdin: ChildStdin, data: Option<Bytes>) {
+async fn feed(mut stdin: ChildStdin, data: Option<&[u8]>) {
     if let Some(data) = data {
-        let _ = stdin.write_all(&data).await;
+        let _ = stdin.write_all(data).await;
     }
 }
 
@@ -179,17 +178,17 @@ async fn drain(pipe: &mut (impl AsyncRead + Unpin), tail: &mut Tail) {
 }
 
 /// `CE_ID` and so on; their names begin with `CE_` and hold `[A-Z0-9]`: an event can set no other variable. `BARNABAS_*` are ours.
-fn variables(delivery: &Delivery, event: &Event) -> Result<Vec<(String, OsString)>, VariablesError> {
-    let mut all: Vec<(String, Bytes)> = Vec::new();
+fn variables(delivery: &Delivery, event: &Event<'_>) -> Result<Vec<(String, OsString)>, VariablesError> {
+    let mut all: Vec<(String, &[u8])> = Vec::new();
     for (name, value) in &event.attributes {
         let name = String::from_utf8_lossy(name).to_ascii_uppercase();
-        all.push((format!("CE_{name}"), value.clone()));
+        all.push((format!("CE_{name}"), value));
     }
     if let Some(value) = &event.content_type {
-        all.push(("CE_DATACONTENTTYPE".to_owned(), value.clone()));
+        all.push(("CE_DATACONTENTTYPE".to_owned(), value));
     }
-    if let Some(key) = &delivery.key {
-        all.push(("BARNABAS_KEY".to_owned(), key.clone()));
+    if let Some(key) = delivery.record.key() {
+        all.push(("BARNABAS_KEY".to_owned(), key));
     }
     let size = all.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     if size > MAX_VARIABLES {
@@ -200,7 +199,7 @@ fn variables(delivery: &Delivery, event: &Event) -> Result<Vec<(String, OsString
     }
     let from_record = all
         .into_iter()
-        .map(|(name, value)| (name, OsString::from_vec(value.into())));
+        .map(|(name, value)| (name, OsString::from_vec(value.to_vec())));
     let mut ours = vec![
         ("BARNABAS_TOPIC", delivery.topic.to_string()),
         ("BARNABAS_PARTITION", delivery.partition.to_string()),
@@ -208,7 +207,10 @@ fn variables(delivery: &Delivery, event: &Event) -> Result<Vec<(String, OsString
         ("BARNABAS_ATTEMPT", delivery.attempt.to_string()),
         ("BARNABAS_DEADLINE_MS", delivery.deadline.as_millis().to_string()),
         ("BARNABAS_FENCE", delivery.fence()),
-        ("BARNABAS_IDEMPOTENCY_KEY", delivery.idempotency_key(event)),
+        (
+            "BARNABAS_IDEMPOTENCY_KEY",
+            delivery.idempotency_key(event).to_string(),
+        ),
     ];
     if delivery.redelivered {
         ours.push(("BARNABAS_REDELIVERED", "maybe".to_owned()));

@@ -7,10 +7,10 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -21,6 +21,7 @@ use super::target::Endpoint;
 use crate::broker::resolve::resolve;
 use crate::broker::stream;
 use crate::broker::tls::TlsConnector;
+use crate::record::OwnedRecord;
 
 /// For a connection to be there, name and TLS included.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(2);
@@ -51,7 +52,25 @@ pub(super) struct Post {
     /// To the empty line; small data may stand behind it.
     pub(super) head: Vec<u8>,
     /// What stands behind the head.
-    pub(super) data: Option<Bytes>,
+    pub(super) data: Option<Data>,
+}
+
+/// What a request carries.
+#[derive(Debug)]
+pub(super) enum Data {
+    /// The value of a record.
+    Value(Arc<OwnedRecord>),
+    /// Other bytes.
+    Own(Vec<u8>),
+}
+
+impl Data {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Value(record) => record.value().unwrap_or_default(),
+            Self::Own(bytes) => bytes,
+        }
+    }
 }
 
 /// A connection that takes one request after another.
@@ -245,7 +264,7 @@ struct Sending<'a> {
 impl<'a> Sending<'a> {
     fn new(post: &'a Post) -> Self {
         Self {
-            parts: [&post.head, post.data.as_deref().unwrap_or_default()],
+            parts: [&post.head, post.data.as_ref().map_or(&[], Data::bytes)],
             sent: 0,
             flushed: false,
             failed: None,

@@ -79,73 +79,80 @@ impl Forward {
 #[error("the event's attributes and headers take {0} bytes, over the {MAX_FROM_RECORD} that are sent")]
 pub struct TooLarge(usize);
 
-/// A request's head as it is sent.
-#[derive(Debug)]
+/// A request's head as it is sent. Each line begins with the line break of the one before.
+#[derive(Debug, Clone)]
 pub struct Head(Vec<u8>);
 
-impl Head {
-    /// Room for the head of a usual event, in bytes, and for small data behind it. With more than 1,032 the allocator would have more
-    /// work.
-    const ROOM: usize = 960;
+/// The beginning of a line whose name is known.
+macro_rules! line {
+    ($name:literal) => {
+        concat!("\r\n", $name, ": ").as_bytes()
+    };
+}
 
-    /// With who is asked and who asks. None of the words may hold a line break.
+impl Head {
+    /// Room for the lines of a usual event, in bytes. With more than 1,032 in all, the allocator would have more work.
+    const ROOM: usize = 704;
+
+    /// With who is asked. None of the words may hold a line break.
     #[must_use]
     pub fn new(method: &str, path: &str, host: &str) -> Self {
-        let mut head = Vec::with_capacity(Self::ROOM + path.len());
-        for part in [method, " ", path, " HTTP/1.1\r\nhost: ", host, "\r\n"] {
-            head.extend_from_slice(part.as_bytes());
-        }
+        Self(
+            [method, " ", path, " HTTP/1.1\r\nhost: ", host]
+                .concat()
+                .into_bytes(),
+        )
+    }
+
+    /// The same again, with room for an event's lines, and for so many bytes behind them.
+    #[must_use]
+    pub fn again(&self, behind: usize) -> Self {
+        let mut head = Vec::with_capacity(self.0.len() + Self::ROOM + behind);
+        head.extend_from_slice(&self.0);
         Self(head)
     }
 
     /// A line. A value that would break it is left out with its line.
     pub fn add(&mut self, name: &str, value: &[u8]) {
         if value.iter().all(|byte| is_text(*byte)) {
-            self.begin(name);
-            self.0.extend_from_slice(value);
-            self.0.extend_from_slice(b"\r\n");
+            self.put(&[b"\r\n", name.as_bytes(), b": ", value]);
         }
     }
 
-    /// A line with numbers, and a separator before each but the first.
-    pub fn numbers(&mut self, name: &str, numbers: &[u64], separator: u8) {
-        self.begin(name);
-        for (index, number) in numbers.iter().enumerate() {
-            if index > 0 {
-                self.0.push(separator);
-            }
-            digits(&mut self.0, *number);
+    /// How many bytes will follow the head.
+    pub fn content_length(&mut self, len: usize) {
+        self.put(&[line!("content-length")]);
+        self.number(len);
+    }
+
+    fn put(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.0.extend_from_slice(part);
         }
-        self.0.extend_from_slice(b"\r\n");
+    }
+
+    fn number(&mut self, number: impl itoa::Integer) {
+        self.0
+            .extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
 
     /// A line with any bytes as CloudEvents' HTTP binding says (3.1.3.2): space, `"`, `%` and all that is not printable ASCII is
-    /// percent-encoded. What is not UTF-8 becomes U+FFFD.
-    fn encoded(&mut self, name: &[&str], value: &[u8]) {
-        for part in name {
-            self.0.extend_from_slice(part.as_bytes());
-        }
-        self.0.extend_from_slice(b": ");
-        let plain = |byte: u8| matches!(byte, 0x21..=0x7e) && byte != b'"' && byte != b'%';
-        if value.iter().all(|&byte| plain(byte)) {
+    /// percent-encoded. What is not UTF-8 becomes U+FFFD. `name` is what stands before the value, in parts.
+    fn encoded(&mut self, name: &[&[u8]], value: &[u8]) {
+        self.put(name);
+        if value.iter().all(|byte| PLAIN[usize::from(*byte)]) {
             self.0.extend_from_slice(value);
-        } else {
-            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-            for byte in String::from_utf8_lossy(value).bytes() {
-                if plain(byte) {
-                    self.0.push(byte);
-                } else {
-                    let [high, low] = [byte >> 4, byte & 15].map(|half| DIGITS[usize::from(half)]);
-                    self.0.extend_from_slice(&[b'%', high, low]);
-                }
+            return;
+        }
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        for byte in String::from_utf8_lossy(value).bytes() {
+            if PLAIN[usize::from(byte)] {
+                self.0.push(byte);
+            } else {
+                let [high, low] = [byte >> 4, byte & 15].map(|half| DIGITS[usize::from(half)]);
+                self.0.extend_from_slice(&[b'%', high, low]);
             }
         }
-        self.0.extend_from_slice(b"\r\n");
-    }
-
-    fn begin(&mut self, name: &str) {
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b": ");
     }
 
     /// Bytes so far.
@@ -156,59 +163,81 @@ impl Head {
     /// All of it, with the empty line.
     #[must_use]
     pub fn end(mut self) -> Vec<u8> {
-        self.0.extend_from_slice(b"\r\n");
+        self.0.extend_from_slice(b"\r\n\r\n");
         self.0
     }
 }
+
+/// Bytes that stand for themselves in a value that is percent-encoded.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        plain[byte] = byte != b'"' as usize && byte != b'%' as usize;
+        byte += 1;
+    }
+    plain
+};
 
 /// Adds them all.
 ///
 /// # Errors
 /// If what comes from the record is too large.
-pub fn add(head: &mut Head, delivery: &Delivery, event: &Event, forward: &Forward) -> Result<(), TooLarge> {
+pub fn add(
+    head: &mut Head,
+    delivery: &Delivery,
+    event: &Event<'_>,
+    forward: &Forward,
+) -> Result<(), TooLarge> {
     let before = head.len();
     for (name, value) in &event.attributes {
-        // A name is of `[a-z0-9]`, which is UTF-8.
-        let name = std::str::from_utf8(name).unwrap_or_default();
-        head.encoded(&["ce-", name], value);
+        head.encoded(&[b"\r\nce-", name, b": "], value);
     }
     match (&event.content_type, &event.data) {
-        (Some(value), _) if is_content_type(value) => head.add("content-type", value),
+        (Some(value), _) if is_content_type(value) => head.put(&[line!("content-type"), value]),
         (Some(_), _) => {}
         // Many frameworks read no body without a type, and JSON is what most people mean.
-        (None, Some(data)) if looks_like_json(data) => head.add("content-type", b"application/json"),
+        (None, Some(data)) if looks_like_json(data) => {
+            head.put(&[line!("content-type"), b"application/json"]);
+        }
         (None, _) => {}
     }
     let passed = pass_on(head, delivery, forward);
-    if let Some(key) = &delivery.key {
-        head.encoded(&["barnabas-key"], key);
+    if let Some(key) = delivery.record.key() {
+        head.encoded(&[line!("barnabas-key")], key);
     }
     let size = head.len() - before;
     if size > MAX_FROM_RECORD {
         return Err(TooLarge(size));
     }
     if !passed.iter().any(|name| name == "user-agent") {
-        head.add(
-            "user-agent",
-            concat!("barnabas/", env!("CARGO_PKG_VERSION")).as_bytes(),
-        );
+        let ours = concat!("barnabas/", env!("CARGO_PKG_VERSION"));
+        head.put(&[line!("user-agent"), ours.as_bytes()]);
     }
     add_ours(head, delivery, event);
     Ok(())
 }
 
+/// Headers of a trace, which are passed on without being asked for.
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+
 /// Adds the record's own headers that may be passed on, of those with one name the last; tells the names that were asked for.
 fn pass_on(head: &mut Head, delivery: &Delivery, forward: &Forward) -> Vec<HeaderName> {
     let mut passed = Vec::new();
+    let headers = delivery.record.headers();
+    let of_trace = |name: &[u8]| TRACE.iter().position(|trace| trace.as_bytes() == name);
+    if forward.0.is_empty() && !headers.iter().any(|(name, _)| of_trace(name).is_some()) {
+        return passed;
+    }
+    let headers: Vec<_> = headers.iter().collect();
     let mut traced = [false; 2];
-    for (name, value) in delivery.headers.iter().rev() {
+    for (name, value) in headers.into_iter().rev() {
         let Some(value) = value else { continue };
-        let trace = ["traceparent", "tracestate"];
-        if let Some(at) = trace.iter().position(|trace| trace.as_bytes() == name.as_ref()) {
+        if let Some(at) = of_trace(name) {
             // Passed on unchanged or, where that cannot be, not at all.
             let sound = value.iter().all(|byte| matches!(byte, 0x20..=0x7e | b'\t'));
             if sound && !std::mem::replace(&mut traced[at], true) {
-                head.add(trace[at], value);
+                head.add(TRACE[at], value);
             }
         } else if !forward.0.is_empty() {
             let wanted = forward
@@ -219,64 +248,51 @@ fn pass_on(head: &mut Head, delivery: &Delivery, forward: &Forward) -> Vec<Heade
                 continue;
             };
             // In another case, which is another name to Kafka alone.
-            let at = trace.iter().position(|trace| *trace == wanted.as_str());
+            let at = of_trace(wanted.as_str().as_bytes());
             if at.is_some_and(|at| std::mem::replace(&mut traced[at], true)) {
                 continue;
             }
             passed.push(wanted.clone());
-            head.encoded(&[wanted.as_str()], value);
+            head.encoded(&[b"\r\n", wanted.as_str().as_bytes(), b": "], value);
         }
     }
     passed
 }
 
-fn add_ours(head: &mut Head, delivery: &Delivery, event: &Event) {
-    let Delivery {
-        partition, offset, ..
-    } = delivery;
-    head.add("idempotency-key", delivery.idempotency_key(event).as_bytes());
-    let mut record = Vec::with_capacity(delivery.topic.len() + 24);
-    record.extend_from_slice(delivery.topic.as_bytes());
-    for number in [i64::from(*partition), *offset] {
-        record.push(b'/');
-        digits(&mut record, u64::try_from(number).unwrap_or(0));
+fn add_ours(head: &mut Head, delivery: &Delivery, event: &Event<'_>) {
+    head.put(&[
+        line!("idempotency-key"),
+        delivery.idempotency_key(event).as_bytes(),
+    ]);
+    if delivery.topic.bytes().all(is_text) {
+        head.put(&[line!("barnabas-record"), delivery.topic.as_bytes(), b"/"]);
+        head.number(delivery.partition);
+        head.put(&[b"/"]);
+        head.number(delivery.offset);
     }
-    head.add("barnabas-record", &record);
-    let attempt = u64::from(delivery.attempt);
-    head.numbers("barnabas-fence", &[delivery.token, attempt], b'.');
+    head.put(&[line!("barnabas-fence")]);
+    head.number(delivery.token);
+    head.put(&[b"."]);
+    head.number(delivery.attempt);
     if let Some(origin) = &delivery.origin {
-        head.numbers("barnabas-replay", &[u64::from(origin.replays)], b' ');
+        head.put(&[line!("barnabas-replay")]);
+        head.number(origin.replays);
     }
-    head.numbers("barnabas-attempt", &[attempt], b' ');
-    let deadline = u64::try_from(delivery.deadline.as_millis()).unwrap_or(u64::MAX);
-    head.numbers("barnabas-deadline-ms", &[deadline], b' ');
+    head.put(&[line!("barnabas-attempt")]);
+    head.number(delivery.attempt);
+    head.put(&[line!("barnabas-deadline-ms")]);
+    head.number(delivery.deadline.as_millis());
     if delivery.redelivered {
-        head.add("barnabas-redelivered", b"maybe");
+        head.put(&[line!("barnabas-redelivered"), b"maybe"]);
     }
     if event.data.is_none() {
-        head.add("barnabas-tombstone", b"true");
+        head.put(&[line!("barnabas-tombstone"), b"true"]);
     }
 }
 
 /// Whether it may stand in a header's value.
 const fn is_text(byte: u8) -> bool {
     byte >= 0x20 && byte != 0x7f || byte == b'\t'
-}
-
-/// Appends a number.
-fn digits(out: &mut Vec<u8>, mut number: u64) {
-    let mut text = [0; 20];
-    let mut at = text.len();
-    while at > 0 {
-        at -= 1;
-        // The remainder is a digit.
-        text[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&text[at..]);
 }
 
 /// Whether it is a media type: `type/subtype`, parameters in printable ASCII.
@@ -301,12 +317,11 @@ fn looks_like_json(data: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
     use super::super::Origin;
-    use super::super::tests::delivery;
+    use super::super::tests::{self, delivery, record};
     use super::*;
 
     /// As a server reads them.
@@ -333,11 +348,8 @@ mod tests {
         Ok(headers)
     }
 
-    fn with(name: &'static str, value: impl Into<Bytes>) -> Delivery {
-        Delivery {
-            headers: vec![(Bytes::from(name), Some(value.into()))],
-            ..delivery()
-        }
+    fn with(name: &str, value: impl AsRef<[u8]>) -> Delivery {
+        tests::with(&[(name, Some(value.as_ref()))])
     }
 
     #[test]
@@ -358,7 +370,6 @@ mod tests {
     #[test]
     fn tombstones_repeats_and_replays_are_marked() {
         let marked = Delivery {
-            value: None,
             redelivered: true,
             origin: Some(Origin {
                 topic: "o".into(),
@@ -367,7 +378,7 @@ mod tests {
                 offset: 5,
                 replays: 2,
             }),
-            ..delivery()
+            ..tests::holding(None)
         };
         let headers = built(&marked, &[]).unwrap();
         assert_eq!(headers["barnabas-redelivered"], "maybe");
@@ -395,32 +406,20 @@ mod tests {
 
     #[test]
     fn of_headers_with_one_name_the_last_is_passed_on_also_instead_of_ours() {
-        let many = Delivery {
-            headers: vec![
-                ("X-Tenant".into(), Some("a".into())),
-                ("x-tenant".into(), Some("b".into())),
-                ("x-tenant".into(), None),
-                ("tracestate".into(), Some("a=1".into())),
-                ("tracestate".into(), Some("a=2".into())),
-                ("User-Agent".into(), Some("shop".into())),
-            ],
-            ..delivery()
-        };
+        let many = tests::with(&[
+            ("X-Tenant", Some(b"a")),
+            ("x-tenant", Some(b"b")),
+            ("x-tenant", None),
+            ("tracestate", Some(b"a=1")),
+            ("tracestate", Some(b"a=2")),
+            ("User-Agent", Some(b"shop")),
+        ]);
         let headers = built(&many, &["x-tenant", "user-agent"]).unwrap();
         assert_eq!(headers["x-tenant"], "b");
         assert_eq!(headers["tracestate"], "a=2");
         assert_eq!(headers["user-agent"], "shop");
         let ours = concat!("barnabas/", env!("CARGO_PKG_VERSION"));
         assert_eq!(built(&many, &[]).unwrap()["user-agent"], ours);
-    }
-
-    #[test]
-    fn numbers_are_written_to_the_last_digit() {
-        for number in [0, 9, 10, 1_000_000_007, u64::MAX] {
-            let mut out = Vec::new();
-            digits(&mut out, number);
-            assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
-        }
     }
 
     #[test]
@@ -472,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_content_type_that_is_none_is_left_out() {
-        let kind = |value: &'static str| {
+        let kind = |value: &str| {
             built(&with("content-type", value), &[])
                 .unwrap()
                 .get("content-type")
@@ -499,7 +498,7 @@ mod tests {
         assert!(
             built(
                 &Delivery {
-                    key: Some(vec![0xff; 9000].into()),
+                    record: record(Some(&[0xff; 9000]), Some(b"{}"), &[]),
                     ..delivery()
                 },
                 &[]
@@ -512,8 +511,7 @@ mod tests {
         #[test]
         fn no_record_can_break_the_head(name in "(ce_)?[a-z0-9]{1,9}|traceparent|tracestate|content-type|x-a", value in prop::collection::vec(any::<u8>(), 0..60), key in prop::collection::vec(any::<u8>(), 0..20)) {
             let delivery = Delivery {
-                headers: vec![(Bytes::from(name), Some(Bytes::from(value)))],
-                key: Some(key.into()),
+                record: record(Some(&key), Some(b"{}"), &[(&name, Some(&value))]),
                 ..delivery()
             };
             if delivery.event().is_ok() {

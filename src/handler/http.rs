@@ -1,15 +1,15 @@
 //! `--http`: a POST per event.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 
 use super::answer::Answered;
-use super::connect::{self, Broken, Link, Post};
+use super::connect::{self, Broken, Data, Link, Post};
 use super::credentials::{self, Credentials, CredentialsError};
 use super::headers::{self, Forward, Head};
 use super::outcome::{Rules, Said};
@@ -20,7 +20,6 @@ use crate::broker::error::TlsSettingsError;
 use crate::broker::settings::TlsSettings;
 use crate::broker::tls::{self, TlsConnector};
 use crate::clock;
-use crate::event::Event;
 
 /// What is shown of an answer's body, in bytes.
 const BODY_EXCERPT: usize = 1024;
@@ -120,6 +119,8 @@ struct Inner {
     tls: Option<TlsConnector>,
     credentials: Option<Credentials>,
     pool: Pool,
+    /// What all requests begin with, if their path is fixed.
+    start: Head,
 }
 
 impl Http {
@@ -147,6 +148,7 @@ impl Http {
             tls,
             credentials: credentials.transpose()?,
             pool: Pool::default(),
+            start: Head::new("POST", settings.target.fixed_path(), &settings.target.authority),
             settings,
         })))
     }
@@ -198,7 +200,7 @@ impl Http {
 impl Inner {
     /// The request for an event, or why there can be none.
     fn request(&self, delivery: &Delivery) -> Result<Post, String> {
-        let event: Event = delivery.event().map_err(|error| error.to_string())?;
+        let event = delivery.event().map_err(|error| error.to_string())?;
         let target = &self.settings.target;
         let path = target.path(delivery, &event).map_err(|error| error.to_string())?;
         if path.len() > MAX_PATH {
@@ -207,23 +209,38 @@ impl Inner {
                 path.len()
             ));
         }
-        let mut head = Head::new("POST", &path, &target.authority);
+        // Also where there is no data: some servers wait for a body otherwise.
+        let len = event.data.as_ref().map_or(0, |data| data.len());
+        let behind = if len <= SMALL { len } else { 0 };
+        let mut head = match &path {
+            Cow::Borrowed(_) => self.start.again(behind),
+            Cow::Owned(path) => Head::new("POST", path, &target.authority).again(behind),
+        };
         headers::add(&mut head, delivery, &event, &self.settings.forward)
             .map_err(|error| error.to_string())?;
         if let Some(credentials) = &self.credentials {
             head.add("authorization", credentials.get(clock::now()).as_bytes());
         }
-        // Also where there is no data: some servers wait for a body otherwise.
-        let len = event.data.as_ref().map_or(0, Bytes::len);
-        head.numbers("content-length", &[u64::try_from(len).unwrap_or(u64::MAX)], b' ');
-        let mut post = Post {
-            head: head.end(),
-            data: event.data,
+        head.content_length(len);
+        let mut head = head.end();
+        let data = match event.data {
+            Some(data) if data.len() <= SMALL => {
+                head.extend_from_slice(&data);
+                None
+            }
+            // In binary mode the data is the value.
+            Some(Cow::Borrowed(data))
+                if delivery
+                    .record
+                    .value()
+                    .is_some_and(|value| std::ptr::eq(value, data)) =>
+            {
+                Some(Data::Value(Arc::clone(&delivery.record)))
+            }
+            Some(data) => Some(Data::Own(data.into_owned())),
+            None => None,
         };
-        if let Some(data) = post.data.take_if(|data| data.len() <= SMALL) {
-            post.head.extend_from_slice(&data);
-        }
-        Ok(post)
+        Ok(Post { head, data })
     }
 
     /// The answer, or that there was none in time.
@@ -294,6 +311,9 @@ impl Inner {
         if said.reusable {
             self.pool.put(link, clock::now());
         }
+        // Nothing else goes by the time.
+        let waits = said.retry_after.is_some();
+        let now = if waits { clock::unix_millis() / 1000 } else { 0 };
         let outcome = self.settings.rules.judge(
             &Said {
                 status: said.status,
@@ -302,7 +322,7 @@ impl Inner {
                 date: said.date.as_deref(),
                 body: &said.body,
             },
-            clock::unix_millis() / 1000,
+            now,
         );
         if outcome == Outcome::Done {
             return Answer::done();
@@ -336,7 +356,7 @@ impl Inner {
         let link = connect::connect(&ready.endpoint, self.tls.as_ref()).await;
         let mut link = link.map_err(|error| error.to_string())?;
         let request = Post {
-            head: Head::new("GET", &ready.fixed_path(), &ready.authority).end(),
+            head: Head::new("GET", ready.fixed_path(), &ready.authority).end(),
             data: None,
         };
         match tokio::time::timeout(READY_LIMIT, link.exchange(&request)).await {

@@ -28,10 +28,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 
-use crate::event::{self, Event, EventError, Header};
+use crate::event::{self, Event, EventError};
+use crate::record::OwnedRecord;
 
 /// The most that is kept of what a handler said, in bytes: the last 2 KiB of stderr, and what is put before them.
 pub const MAX_EXCERPT: usize = (2 << 10) + 512;
@@ -51,14 +51,8 @@ pub struct Delivery {
     pub group: Arc<str>,
     /// The token under which the partition is owned: higher with each owner.
     pub token: u64,
-    /// The record's key.
-    pub key: Option<Bytes>,
-    /// The record's value; `None` is a tombstone.
-    pub value: Option<Bytes>,
-    /// The record's headers.
-    pub headers: Vec<Header>,
-    /// The record's timestamp, in milliseconds since the epoch.
-    pub timestamp: i64,
+    /// Key, value (none is a tombstone), headers and timestamp.
+    pub record: Arc<OwnedRecord>,
     /// 1 for the first.
     pub attempt: u32,
     /// From now until the answer has to be complete.
@@ -89,13 +83,13 @@ impl Delivery {
     ///
     /// # Errors
     /// If it claims to be a structured event and is none.
-    pub fn event(&self) -> Result<Event, EventError> {
-        Event::read(&self.headers, self.value.as_ref())
+    pub fn event(&self) -> Result<Event<'_>, EventError> {
+        Event::read(self.record.headers().iter(), self.record.value())
     }
 
     /// See [`event::idempotency_key`].
     #[must_use]
-    pub fn idempotency_key(&self, event: &Event) -> String {
+    pub fn idempotency_key(&self, event: &Event<'_>) -> event::IdempotencyKey {
         let origin = match &self.origin {
             Some(origin) => event::Origin {
                 topic_id: origin.topic_id,
@@ -268,6 +262,36 @@ fn bounded(mut text: String) -> String {
 mod tests {
     use super::*;
 
+    pub(crate) fn record(
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, Option<&[u8]>)],
+    ) -> Arc<OwnedRecord> {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), *value))
+            .collect();
+        let mut record = OwnedRecord::new(key, value, &headers);
+        record.timestamp = 1_700_000_000_000;
+        Arc::new(record)
+    }
+
+    /// With other headers.
+    pub(crate) fn with(headers: &[(&str, Option<&[u8]>)]) -> Delivery {
+        Delivery {
+            record: record(Some(b"k 1"), Some(br#"{"a":1}"#), headers),
+            ..delivery()
+        }
+    }
+
+    /// With another value.
+    pub(crate) fn holding(value: Option<&[u8]>) -> Delivery {
+        Delivery {
+            record: record(Some(b"k 1"), value, &[]),
+            ..delivery()
+        }
+    }
+
     /// A record with a key and JSON, at its second attempt.
     pub(crate) fn delivery() -> Delivery {
         Delivery {
@@ -277,10 +301,7 @@ mod tests {
             offset: 12,
             group: "billing".into(),
             token: 9,
-            key: Some(Bytes::from("k 1")),
-            value: Some(Bytes::from(r#"{"a":1}"#)),
-            headers: Vec::new(),
-            timestamp: 1_700_000_000_000,
+            record: record(Some(b"k 1"), Some(br#"{"a":1}"#), &[]),
             attempt: 2,
             deadline: Duration::from_secs(30),
             redelivered: false,

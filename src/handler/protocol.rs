@@ -47,14 +47,15 @@ pub fn write_delivery(out: &mut Vec<u8>, id: u64, delivery: &Delivery) -> Result
     let Delivery {
         partition,
         offset,
-        timestamp,
+        record,
         ..
     } = delivery;
+    let timestamp = record.timestamp;
     let _ = write!(
         out,
         r#","partition":{partition},"offset":{offset},"timestamp":{timestamp}"#
     );
-    if let Some(key) = &delivery.key {
+    if let Some(key) = record.key() {
         if std::str::from_utf8(key).is_ok() {
             out.extend_from_slice(br#","key":"#);
             write_string(out, key);

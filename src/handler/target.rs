@@ -3,6 +3,7 @@
 //! `{name}` in the path stands for an event's value: an attribute, or `topic`, `partition`, `offset` and `key`. It fills a path segment or
 //! part of one, encoded, and nothing else: no event can choose its host, add a segment, or leave the path.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ pub struct Target {
     path: Vec<Piece>,
     /// With its `?`, or empty.
     query: String,
+    /// Path and query, without the values of events.
+    fixed: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,19 +105,32 @@ impl Target {
 
     /// Path and query without an event; values are left out.
     #[must_use]
-    pub fn fixed_path(&self) -> String {
-        let literals = self.path.iter().filter_map(|piece| match piece {
+    pub fn fixed_path(&self) -> &str {
+        &self.fixed
+    }
+
+    fn new(endpoint: Endpoint, authority: &str, (path, query): (Vec<Piece>, String)) -> Self {
+        let literals = path.iter().filter_map(|piece| match piece {
             Piece::Literal(text) => Some(text.as_str()),
             Piece::Value(_) => None,
         });
-        literals.chain([self.query.as_str()]).collect()
+        Self {
+            fixed: literals.chain([query.as_str()]).collect(),
+            endpoint,
+            authority: authority.to_owned(),
+            path,
+            query,
+        }
     }
 
     /// Path and query for an event.
     ///
     /// # Errors
     /// If a value is missing, or would make a segment that servers treat as a step.
-    pub fn path(&self, delivery: &Delivery, event: &Event) -> Result<String, PathError> {
+    pub fn path(&self, delivery: &Delivery, event: &Event<'_>) -> Result<Cow<'_, str>, PathError> {
+        if self.is_fixed() {
+            return Ok(Cow::Borrowed(&self.fixed));
+        }
         let mut path = String::new();
         for piece in &self.path {
             match piece {
@@ -128,22 +144,22 @@ impl Target {
                 }
             }
         }
-        if !self.is_fixed() && path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        if path.split('/').any(|segment| matches!(segment, "." | "..")) {
             return Err(PathError::Dots);
         }
         path.push_str(&self.query);
-        Ok(path)
+        Ok(Cow::Owned(path))
     }
 }
 
-fn append(path: &mut String, name: &str, delivery: &Delivery, event: &Event) {
+fn append(path: &mut String, name: &str, delivery: &Delivery, event: &Event<'_>) {
     // Writing to a string cannot fail.
     match name {
         "topic" => encode(path, delivery.topic.as_bytes()),
         "partition" => drop(write!(path, "{}", delivery.partition)),
         "offset" => drop(write!(path, "{}", delivery.offset)),
-        "key" => encode(path, delivery.key.as_deref().unwrap_or_default()),
-        name => encode(path, event.get(name).map(AsRef::as_ref).unwrap_or_default()),
+        "key" => encode(path, delivery.record.key().unwrap_or_default()),
+        name => encode(path, event.get(name).unwrap_or_default()),
     }
 }
 
@@ -167,13 +183,8 @@ fn split(url: &str) -> Result<Target, &'static str> {
         if socket.is_empty() {
             return Err("names no socket");
         }
-        let (path, query) = path_and_query(path)?;
-        return Ok(Target {
-            endpoint: Endpoint::Unix(PathBuf::from(socket)),
-            authority: "localhost".to_owned(),
-            path,
-            query,
-        });
+        let endpoint = Endpoint::Unix(PathBuf::from(socket));
+        return Ok(Target::new(endpoint, "localhost", path_and_query(path)?));
     }
     let (tls, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
         (Some(rest), _) => (false, rest),
@@ -186,13 +197,8 @@ fn split(url: &str) -> Result<Target, &'static str> {
         return Err("holds a user or password: give credentials in a file");
     }
     let (host, port) = host_and_port(authority, if tls { 443 } else { 80 })?;
-    let (path, query) = path_and_query(path)?;
-    Ok(Target {
-        endpoint: Endpoint::Tcp { host, port, tls },
-        authority: authority.to_owned(),
-        path,
-        query,
-    })
+    let endpoint = Endpoint::Tcp { host, port, tls };
+    Ok(Target::new(endpoint, authority, path_and_query(path)?))
 }
 
 fn host_and_port(authority: &str, default: u16) -> Result<(String, u16), &'static str> {
@@ -268,19 +274,18 @@ fn path_and_query(text: &str) -> Result<(Vec<Piece>, String), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::super::tests::delivery;
+    use super::super::tests::with;
     use super::*;
 
     fn path(url: &str, id: &[u8]) -> Result<String, PathError> {
-        let delivery = Delivery {
-            headers: vec![("ce_id".into(), Some(Bytes::copy_from_slice(id)))],
-            ..delivery()
-        };
+        let delivery = with(&[("ce_id", Some(id))]);
         let event = delivery.event().unwrap();
-        Target::parse(url).unwrap().path(&delivery, &event)
+        Target::parse(url)
+            .unwrap()
+            .path(&delivery, &event)
+            .map(Cow::into_owned)
     }
 
     fn tcp(url: &str) -> (String, u16, bool) {

@@ -117,6 +117,43 @@ impl<'a> Batch<'a> {
         'a: 'b,
     {
         self.verify()?;
+        self.open(buffer)
+    }
+
+    /// Its records from a [`Place`] on, where all of them are known to be sound: neither the checksum nor headers are looked at again. If
+    /// it is compressed, it is decompressed again.
+    ///
+    /// # Errors
+    /// As of [`records`](Self::records), and if the place is none of this batch.
+    pub fn records_from<'b>(
+        &self,
+        buffer: &'b mut DecodeBuffer,
+        place: Place,
+    ) -> Result<Records<'b>, BatchError>
+    where
+        'a: 'b,
+    {
+        let all = self.open(buffer)?;
+        let payload = all.rest.rest();
+        let rest = payload
+            .len()
+            .checked_sub(place.bytes)
+            .and_then(|from| payload.get(from..));
+        let rest = rest.filter(|_| place.left <= all.left);
+        let rest = rest.ok_or_else(|| self.error(Reason::Malformed("a place that is not in it")))?;
+        Ok(Records {
+            rest: Reader::new(rest),
+            left: place.left,
+            next_delta: place.next_delta,
+            sound: true,
+            ..all
+        })
+    }
+
+    fn open<'b>(&self, buffer: &'b mut DecodeBuffer) -> Result<Records<'b>, BatchError>
+    where
+        'a: 'b,
+    {
         let header = &self.header;
         let codec = header
             .codec()
@@ -156,6 +193,7 @@ impl<'a> Batch<'a> {
             base_timestamp: header.base_timestamp,
             append_time: (header.timestamp_type() == TimestampType::LogAppendTime)
                 .then_some(header.max_timestamp),
+            sound: false,
             done: false,
         })
     }
@@ -231,6 +269,16 @@ impl<'a> Headers<'a> {
         }
     }
 
+    /// As they stand in the batch.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Of bytes that were found well-formed.
+    pub(super) fn sound(bytes: &'a [u8], count: usize) -> Self {
+        Headers { bytes, count }
+    }
+
     #[cold]
     fn read(reader: &mut Reader<'a>, count: usize) -> Option<Self> {
         let bytes = reader.rest();
@@ -292,10 +340,42 @@ pub struct Records<'b> {
     base_offset: i64,
     base_timestamp: i64,
     append_time: Option<i64>,
+    /// They are known to be well-formed.
+    sound: bool,
     done: bool,
 }
 
+/// How far the records of a batch were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Records that are left, and their bytes.
+    left: u32,
+    bytes: usize,
+    next_delta: i64,
+}
+
 impl<'b> Records<'b> {
+    /// The same records, if all of them can be read. What follows reads them faster.
+    #[must_use]
+    pub fn checked(mut self) -> Option<Self> {
+        if !self.clone().all(|record| record.is_ok()) {
+            return None;
+        }
+        self.sound = true;
+        Some(self)
+    }
+
+    /// Where it stands, for [`Batch::records_from`]. Of no use after an error.
+    #[must_use]
+    #[inline]
+    pub fn place(&self) -> Place {
+        Place {
+            left: self.left,
+            bytes: self.rest.rest().len(),
+            next_delta: self.next_delta,
+        }
+    }
+
     #[inline]
     fn record(&mut self) -> Result<RecordView<'b>, &'static str> {
         let length = self.rest.varint().and_then(|length| usize::try_from(length).ok());
@@ -330,6 +410,10 @@ impl<'b> Records<'b> {
         let value = body.nullable()?;
         let headers = match body.varint()? {
             0 => Headers::default(),
+            count if self.sound => {
+                let bytes = body.take(body.rest().len())?;
+                Headers::sound(bytes, usize::try_from(count).ok()?)
+            }
             count => Headers::read(body, usize::try_from(count).ok()?)?,
         };
         let (timestamp, timestamp_type) = match self.append_time {

@@ -17,19 +17,21 @@ mod encode;
 mod error;
 mod header;
 mod lz4;
+mod owned;
 mod transactions;
 mod varint;
 
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, ControlRecord, DecodeBuffer, Headers, HeadersIter, RecordView, Records};
+pub use batch::{Batch, ControlRecord, DecodeBuffer, Headers, HeadersIter, Place, RecordView, Records};
 pub use codec::{Codec, Compression, ParseCompressionError};
 pub use compression::{CompressError, Compressor, DecompressError, MAX_DECOMPRESSED};
 pub use decode::{Batches, Remainder};
 pub use encode::{AppendError, BatchBuilder, BatchOptions, SealedBatch, stamp};
 pub use error::{BatchError, Reason};
 pub use header::{BATCH_OVERHEAD, BatchHeader, TimestampType};
+pub use owned::OwnedRecord;
 pub use transactions::{AbortedFilter, AbortedTransaction, Verdict};
 
 /// A header: its name, and a value that may be null.

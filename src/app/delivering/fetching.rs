@@ -1,18 +1,20 @@
 //! Which records the core gets: what the fetcher brought is kept while the core has no room for it, and fetching stops.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Deliverer, RETRY, body, now};
+use super::{Deliverer, RETRY, now};
 use crate::app::Notice;
 use crate::clock;
-use crate::delivery::Claim;
 use crate::delivery::core::Batch;
+use crate::delivery::dedup::EventId;
+use crate::delivery::{self, Claim};
 use crate::fetch::cursor::Cursor;
 use crate::fetch::event::{Event as Fetch, Fetched};
-use crate::record::{AbortedFilter, Batches, Verdict};
+use crate::record::{AbortedFilter, Batches, Codec, OwnedRecord, Place, RecordView, Records, Verdict};
 
 /// Where a partition's records come from.
 #[derive(Default)]
@@ -25,6 +27,8 @@ pub(super) struct Source {
     position: i64,
     /// What was brought and not taken yet.
     rest: VecDeque<Piece>,
+    /// The batch that was taken in part, by its first offset, and how far.
+    opened: Option<(i64, Place)>,
     /// It could not be read: not before then.
     pub(super) retry: Option<Instant>,
 }
@@ -163,9 +167,15 @@ impl Deliverer {
                 return;
             }
             let Some(from) = self.core.wants(claim) else {
-                if source.is_fetching() && !source.paused {
-                    source.paused = true;
-                    self.partitions.pause(owned.id.clone()).await;
+                // What comes next is there by the time it is wanted: one piece is fetched ahead.
+                let has_some = !source.rest.is_empty();
+                if source.is_fetching() && source.paused != has_some {
+                    source.paused = has_some;
+                    if has_some {
+                        self.partitions.pause(owned.id.clone()).await;
+                    } else {
+                        self.partitions.resume(owned.id.clone()).await;
+                    }
                 }
                 return;
             };
@@ -249,10 +259,7 @@ impl Deliverer {
         } else {
             AbortedFilter::read_uncommitted()
         };
-        let replay = self
-            .letters
-            .source_of(&(Arc::clone(&fetched.topic), fetched.partition))
-            .is_some();
+        let replay = self.owned.get(&claim).is_some_and(|owned| owned.replays);
         let ids = self
             .settings
             .delivery
@@ -260,10 +267,11 @@ impl Deliverer {
             .is_some()
             .then(|| self.settings.dedup_id.clone());
         let max_event = self.settings.max_event;
-        let of = |offsets: Range<i64>, epoch: i32| Batch {
+        let of = |offsets: Range<i64>, epoch: i32, whole: bool| Batch {
             offsets,
             log_end: fetched.high_watermark,
             epoch,
+            whole,
         };
         self.note_work();
         for batch in Batches::new(&fetched.set) {
@@ -279,7 +287,7 @@ impl Deliverer {
             match seen {
                 Ok(Verdict::Deliver) => {}
                 Ok(Verdict::Aborted | Verdict::Control(_)) => {
-                    self.core.fetched(now, claim, of(from..next, epoch), []);
+                    self.core.fetched(now, claim, of(from..next, epoch, true), []);
                     continue;
                 }
                 Err(_) => {
@@ -287,28 +295,48 @@ impl Deliverer {
                     return Some(broken);
                 }
             }
-            // Damage within a batch is looked for first: what the core has taken cannot be taken back.
-            let records = batch.records(&mut self.buffer).ok();
-            let sound = records.filter(|records| records.clone().all(|record| record.is_ok()));
-            let Some(records) = sound else {
+            let base = batch.header.base_offset;
+            let opened = self
+                .owned
+                .get_mut(&claim)
+                .and_then(|owned| owned.source.opened.take());
+            let sound = match opened.filter(|(opened, _)| *opened == base) {
+                Some((_, place)) => batch.records_from(&mut self.buffer, place).ok(),
+                // Damage within a batch is looked for first: what the core has taken cannot be taken back.
+                None => {
+                    let records = batch.records(&mut self.buffer).ok();
+                    records.and_then(Records::checked)
+                }
+            };
+            let Some(mut records) = sound else {
                 self.core.undecodable(claim, broken.clone());
                 return Some(broken);
             };
-            // Of a batch that was taken in part before, the rest is copied.
-            let wanted = records
+            // Before the record that was given last, which the core may have left.
+            let mut place = records.place();
+            let wanted = std::iter::from_fn(|| {
+                place = records.place();
+                records.next()
+            });
+            let wanted = wanted
                 .map_while(Result::ok)
                 .filter(|record| record.offset >= from);
             let records = wanted.map(|record| {
                 let id = ids.as_ref().and_then(|ids| ids.of(&record, replay));
-                let mut record = body::fetched(&record, codec, id);
-                let bytes = u32::try_from(record.body.bytes()).unwrap_or(u32::MAX);
-                if max_event.is_some_and(|most| bytes > most) {
+                let mut record = of_record(&record, codec, id);
+                let bytes = || u32::try_from(record.body.bytes()).unwrap_or(u32::MAX);
+                if max_event.is_some_and(|most| bytes() > most) {
                     record.refused = Some(crate::delivery::Reason::Invalid);
                 }
                 record
             });
-            self.core.fetched(now, claim, of(from..next, epoch), records);
+            let whole = codec != Codec::None;
+            self.core
+                .fetched(now, claim, of(from..next, epoch, whole), records);
             if self.core.wants(claim) != Some(next) {
+                if let Some(owned) = self.owned.get_mut(&claim) {
+                    owned.source.opened = Some((base, place));
+                }
                 return None;
             }
         }
@@ -317,8 +345,32 @@ impl Deliverer {
             && from < fetched.offsets.end
         {
             self.core
-                .fetched(now, claim, of(from..fetched.offsets.end, -1), []);
+                .fetched(now, claim, of(from..fetched.offsets.end, -1, true), []);
         }
         None
     }
+}
+
+/// The record for the core, with the id that it is compared by.
+fn of_record(
+    record: &RecordView<'_>,
+    codec: Codec,
+    id: Option<EventId>,
+) -> delivery::Fetched<Arc<OwnedRecord>> {
+    let body = OwnedRecord::copy(record, codec);
+    delivery::Fetched {
+        offset: record.offset,
+        key: record.key.map(hash),
+        id,
+        timestamp: record.timestamp,
+        size: body.size(),
+        body,
+        refused: None,
+    }
+}
+
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }

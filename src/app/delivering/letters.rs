@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::body::Body;
 use super::{Boxed, Deliverer, looking};
 use crate::app::Notice;
 use crate::broker::admin_configs::describe_configs;
@@ -19,7 +18,7 @@ use crate::dead_letter::{replay_topic, split_replay};
 use crate::delivery::{self, Attempt, Letter, Reason};
 use crate::handler::{Answer, Origin, Outcome};
 use crate::produce::producer::Producer;
-use crate::record::{Codec, Header};
+use crate::record::{Codec, Header, OwnedRecord};
 
 /// Between the outcome, the status and the rest of a reason. None of the first two has it.
 const UNIT: char = '\u{1f}';
@@ -146,10 +145,9 @@ impl Letters {
         self.source_of(id).unwrap_or_else(replays)
     }
 
-    /// Where a record of the replay topic came from: its headers are believed there and nowhere else.
-    pub(super) fn origin(&self, id: &PartitionId, body: &Body) -> Option<Origin> {
-        self.source_of(id)?;
-        let origin = replay::Origin::read(body.headers().iter().copied())?;
+    /// Where a record of a replay topic came from: its headers are believed there and nowhere else.
+    pub(super) fn origin(body: &OwnedRecord) -> Option<Origin> {
+        let origin = replay::Origin::read(body.headers().iter())?;
         Some(Origin {
             topic: Arc::from(origin.topic),
             topic_id: origin.topic_id,
@@ -160,11 +158,11 @@ impl Letters {
     }
 
     /// Writes one, through a topic that may have to be opened first.
-    fn write(&self, id: PartitionId, topic_id: [u8; 16], letter: Letter<Arc<Body>>) -> Boxed<Done> {
+    fn write(&self, id: PartitionId, topic_id: [u8; 16], letter: Letter<Arc<OwnedRecord>>) -> Boxed<Done> {
         let letters = self.clone();
         Box::pin(async move {
             let body = letter.body;
-            let headers: Vec<Header<'_>> = body.as_ref().map(|body| body.headers()).unwrap_or_default();
+            let headers: Vec<Header<'_>> = body.iter().flat_map(|body| body.headers()).collect();
             let origin = letters
                 .source_of(&id)
                 .and_then(|_| replay::Origin::read(headers.iter().copied()));
@@ -239,7 +237,7 @@ impl Letters {
 }
 
 impl Deliverer {
-    pub(super) fn write(&mut self, letter: Letter<Arc<Body>>) {
+    pub(super) fn write(&mut self, letter: Letter<Arc<OwnedRecord>>) {
         let Some(owned) = self.owned.get(&letter.claim) else {
             return;
         };

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::body::Body;
 use super::ids::IdFrom;
 use crate::broker::cluster::{Cluster, Lane, Node};
 use crate::broker::error::{Error, ResponseError, Retry};
@@ -15,7 +14,7 @@ use crate::broker::offsets::{self, OffsetQuery};
 use crate::clock;
 use crate::delivery::dedup::EventId;
 use crate::delivery::{Claim, Reloaded};
-use crate::record::{AbortedFilter, Batches, DecodeBuffer, RecordView, Verdict};
+use crate::record::{AbortedFilter, Batches, DecodeBuffer, OwnedRecord, RecordView, Verdict};
 
 /// Bytes at a time for one record: a batch is brought whole, however large it is.
 const OF_ONE: i32 = 64 << 10;
@@ -34,7 +33,7 @@ pub(super) async fn reload(
     id: &PartitionId,
     offset: i64,
     read_committed: bool,
-) -> Result<Reloaded<Arc<Body>>, Error> {
+) -> Result<Reloaded<Arc<OwnedRecord>>, Error> {
     let part = match part(cluster, id, offset, OF_ONE, read_committed).await {
         Ok(part) => part,
         Err(error) if error.is_out_of_range() => return Ok(Reloaded::BelowStart),
@@ -43,7 +42,7 @@ pub(super) async fn reload(
     let mut found = None;
     each(&part, read_committed, |record, codec| {
         if record.offset == offset {
-            found = Some(Body::copy(record, codec));
+            found = Some(OwnedRecord::copy(record, codec));
         }
     });
     Ok(match found {
@@ -99,7 +98,7 @@ pub(crate) async fn look_up(
     read_committed: bool,
 ) -> Result<Found, Error> {
     Ok(match reload(cluster, id, offset, read_committed).await? {
-        Reloaded::Body(body, _) => Found::Record(body.key().map(|key| body.shared(key)), body.timestamp),
+        Reloaded::Body(body, _) => Found::Record(body.key().map(Bytes::copy_from_slice), body.timestamp),
         Reloaded::Compacted => Found::Compacted,
         Reloaded::BelowStart => Found::Deleted,
     })

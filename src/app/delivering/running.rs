@@ -5,19 +5,18 @@ use std::sync::Arc;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
 
-use super::body::Body;
-use super::{Deliverer, letters, now};
+use super::{Deliverer, Letters, letters, now};
 use crate::delivery::{self, Attempt, Start};
 use crate::handler::{Answer, Delivery, Outcome, Sign};
+use crate::record::OwnedRecord;
 
 impl Deliverer {
-    pub(super) fn start(&mut self, start: Start<Arc<Body>>) {
+    pub(super) fn start(&mut self, start: Start<Arc<OwnedRecord>>) {
         let Some(owned) = self.owned.get(&start.claim) else {
             return;
         };
         let body = start.body;
         let view = self.cluster.view();
-        let now = now();
         let delivery = Delivery {
             topic: Arc::clone(&owned.id.0),
             topic_id: view.topics.get(&*owned.id.0).map_or([0; 16], |topic| topic.id),
@@ -25,27 +24,24 @@ impl Deliverer {
             offset: start.offset,
             group: Arc::clone(&self.settings.group),
             token: owned.token.number(),
-            key: body.key().map(|key| body.shared(key)),
-            value: body.value().map(|value| body.shared(value)),
-            headers: body.shared_headers(),
-            timestamp: body.timestamp,
             attempt: start.tries,
-            deadline: std::time::Duration::from_millis(start.deadline.saturating_sub(now.mono)),
+            deadline: std::time::Duration::from_millis(start.deadline.saturating_sub(self.polled.mono)),
             redelivered: start.redelivered,
-            origin: self.letters.origin(&owned.id, &body),
+            origin: owned.replays.then(|| Letters::origin(&body)).flatten(),
+            record: body,
         };
         let (abort, aborted) = oneshot::channel();
-        let (attempt, handler) = (start.attempt, self.handler.clone());
+        let attempt = start.attempt;
         self.aborts.insert(attempt, abort);
-        self.running.push(Box::pin(async move {
-            let cancel = async {
-                // Dropped when its attempt is over.
-                if aborted.await.is_err() {
-                    std::future::pending().await
-                }
-            };
-            (attempt, handler.run(delivery, cancel).await)
-        }));
+        let cancel = async {
+            // Dropped when its attempt is over.
+            if aborted.await.is_err() {
+                std::future::pending().await
+            }
+        };
+        let run = self.handler.run(delivery, cancel);
+        self.running
+            .push(Box::pin(run.map(move |answer| (attempt, answer))));
     }
 
     /// Tells the core of an answer, and of those that are there as well.

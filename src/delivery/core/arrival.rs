@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{Core, Stream};
 use crate::delivery::dedup::EventId;
 use crate::delivery::lanes::{Charge, Entry, LaneKey};
+use crate::delivery::limits::Kind;
 use crate::delivery::retry::Tries;
 use crate::delivery::rules::Rule;
 use crate::delivery::{Action, Claim, Fetched, Now, Order, Reason};
@@ -21,6 +22,8 @@ pub struct Batch {
     pub log_end: i64,
     /// The leader epoch of these records; −1 if it is not known.
     pub epoch: i32,
+    /// To go on in its midst costs decompressing it once more: it is taken to its end, unless a bound is met.
+    pub whole: bool,
 }
 
 impl<B: Clone> Core<B> {
@@ -28,7 +31,7 @@ impl<B: Clone> Core<B> {
     #[expect(clippy::cast_possible_truncation, reason = "the size of a struct")]
     pub const OVERHEAD: u32 = size_of::<Entry<B>>() as u32 + 128;
 
-    /// Records in ascending order. At a bound it takes no more of them, says [`Action::Pause`], and later
+    /// Records in ascending order. At a bound, or when enough may start, it takes no more of them, says [`Action::Pause`], and later
     /// [`Action::Fetch`] from the first that it did not take. What does not fit to the position is ignored.
     pub fn fetched(
         &mut self,
@@ -40,7 +43,7 @@ impl<B: Clone> Core<B> {
         let Some(stream) = self.streams.get_mut(&claim) else {
             return;
         };
-        if stream.is_over() || stream.stopped || stream.reading_back {
+        if !stream.wants() {
             return;
         }
         if batch.offsets.start > stream.track.position() {
@@ -52,6 +55,8 @@ impl<B: Clone> Core<B> {
         }
         stream.track.note_epoch(stream.track.position(), batch.epoch);
         self.fuse.batch(true);
+        let enough = self.enough();
+        let mut urgent = false;
         for mut record in records {
             record.size = record.size.saturating_add(Self::OVERHEAD);
             let Some(stream) = self.streams.get_mut(&claim) else {
@@ -66,6 +71,10 @@ impl<B: Clone> Core<B> {
                 stream.track.advance(record.offset);
             }
             if !stream.track.is_finished(record.offset) || !self.rules.has(Rule::Seek) {
+                urgent = stream.is_urgent(now, record.offset, record.timestamp);
+                if !urgent && !batch.whole && self.may_start(claim) >= enough {
+                    return self.rest(now, claim);
+                }
                 if !self.has_room(now, claim, &record) {
                     self.stop(claim);
                     return;
@@ -87,14 +96,48 @@ impl<B: Clone> Core<B> {
         if stream.track.seek() {
             self.fetch(claim);
         }
+        if !urgent && self.may_start(claim) >= enough {
+            self.rest(now, claim);
+        }
+    }
+
+    /// As many heads of a partition that may start are enough: those behind them are better left in the batch they came in, where
+    /// they take the least room. They last for several rounds of all slots, while more is decoded or fetched.
+    pub(super) fn enough(&self) -> usize {
+        let slots = usize::try_from(self.slots.limit()).unwrap_or(usize::MAX);
+        self.settings.ahead.max(slots.saturating_mul(4))
+    }
+
+    /// Heads that may start, as far as they were looked at, and those that came since.
+    fn may_start(&self, claim: Claim) -> usize {
+        let stream = self.streams.get(&claim);
+        stream.map_or(0, |stream| {
+            stream.ready[super::at(Kind::Fresh)].len() + stream.came
+        })
+    }
+
+    /// Takes no more before some of what may start has started.
+    fn rest(&mut self, now: Now, claim: Claim) {
+        // Not all that came may start, such as what was dropped as a duplicate.
+        self.settle(now);
+        if self.may_start(claim) < self.enough() {
+            self.fetch(claim);
+            return;
+        }
+        if let Some(stream) = self.streams.get_mut(&claim) {
+            stream.resting = true;
+            if !self.stops.contains(&claim) {
+                self.stops.push_back(claim);
+            }
+            self.actions.push(Action::Pause { claim });
+        }
     }
 
     /// Where it wants to go on fetching; `None` while it wants nothing.
     #[must_use]
     pub fn wants(&self, claim: Claim) -> Option<i64> {
         let stream = self.streams.get(&claim)?;
-        let wants = !stream.is_over() && !stream.stopped && !stream.reading_back;
-        wants.then(|| stream.track.position())
+        stream.wants().then(|| stream.track.position())
     }
 
     /// The log begins at `start` now: what is behind the position is lost.
@@ -111,7 +154,7 @@ impl<B: Clone> Core<B> {
         }
         stream.track.finish(position..start);
         stream.track.advance(start);
-        if !stream.stopped && !stream.reading_back {
+        if stream.wants() {
             self.fetch(claim);
         }
     }
@@ -122,7 +165,7 @@ impl<B: Clone> Core<B> {
             return;
         };
         let position = stream.track.position();
-        if stream.is_over() || stream.stopped || stream.reading_back {
+        if !stream.wants() {
             return;
         }
         if !offsets.contains(&position) {
@@ -222,9 +265,15 @@ impl<B: Clone> Core<B> {
                 return;
             };
             self.go_on(claim);
-            let Some(stream) = self.streams.get(&claim).filter(|stream| stream.stopped) else {
+            let Some(stream) = self.streams.get(&claim) else {
                 continue;
             };
+            if stream.resting {
+                self.stops.push_back(claim);
+            }
+            if !stream.stopped {
+                continue;
+            }
             let idle = stream.ready.iter().all(std::collections::BTreeSet::is_empty);
             let bytes = stream.entries.len() < stream.most;
             if idle && bytes && self.evict(now) {
@@ -302,6 +351,7 @@ impl<B: Clone> Core<B> {
         }
         let id = self.lanes.offer(entry);
         stream.entries.insert(record.offset, id);
+        stream.came += usize::from(self.lanes.is_head(id));
         self.todo.push_back(id);
     }
 }

@@ -10,6 +10,11 @@ impl Stream {
     pub(super) fn is_over(&self) -> bool {
         self.draining
     }
+
+    /// Whether it takes records.
+    pub(super) fn wants(&self) -> bool {
+        !self.is_over() && !self.stopped && !self.resting && !self.reading_back
+    }
 }
 
 impl<B: Clone> Core<B> {

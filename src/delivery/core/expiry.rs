@@ -1,7 +1,7 @@
 //! What the source is about to delete goes to the dead letters: never lost silently.
 
 use super::{Core, Stream};
-use crate::delivery::lanes::{Entry, EntryId, LaneKey, Stage};
+use crate::delivery::lanes::{EntryId, LaneKey, Stage};
 use crate::delivery::rules::Rule;
 use crate::delivery::{Claim, Now, Reason};
 
@@ -26,7 +26,12 @@ impl Stream {
         every.clamp(*LOOK_MS.start(), *LOOK_MS.end())
     }
 
-    fn is_near<B>(&self, now: Now, entry: &Entry<B>, tenths: i64) -> bool {
+    /// Whether a record is one of those that go before all others of the log: as many of them are taken as may be.
+    pub(super) fn is_urgent(&self, now: Now, offset: i64, timestamp: i64) -> bool {
+        self.is_near(now, offset, timestamp, ALL_TENTHS)
+    }
+
+    fn is_near(&self, now: Now, offset: i64, timestamp: i64, tenths: i64) -> bool {
         let edge = if tenths == HELD_TENTHS {
             self.edge.0
         } else {
@@ -34,9 +39,9 @@ impl Stream {
         };
         let aged = self.retention.is_some_and(|ms| {
             let ms = i64::try_from(ms).unwrap_or(i64::MAX);
-            now.unix.saturating_sub(entry.timestamp) > ms / 10 * tenths
+            now.unix.saturating_sub(timestamp) > ms / 10 * tenths
         });
-        aged || entry.offset < edge
+        aged || offset < edge
     }
 }
 
@@ -65,7 +70,8 @@ impl<B: Clone> Core<B> {
         }
         self.expire_at = u64::MAX;
         let mut heads: Vec<(LaneKey, EntryId)> = Vec::new();
-        for stream in self.streams.values_mut() {
+        let mut urgent: Vec<Claim> = Vec::new();
+        for (claim, stream) in &mut self.streams {
             if !stream.expires() || stream.is_over() {
                 continue;
             }
@@ -75,6 +81,14 @@ impl<B: Clone> Core<B> {
             }
             stream.expiry_at = now.mono + stream.look_every();
             self.expire_at = self.expire_at.min(stream.expiry_at);
+            let oldest = stream.entries.first_key_value();
+            let oldest = oldest.and_then(|(_, id)| self.lanes.get(*id));
+            if stream.resting
+                && oldest.is_some_and(|oldest| stream.is_urgent(now, oldest.offset, oldest.timestamp))
+            {
+                stream.resting = false;
+                urgent.push(*claim);
+            }
             for id in stream.entries.values() {
                 if !self.lanes.is_head(*id) {
                     continue;
@@ -83,6 +97,9 @@ impl<B: Clone> Core<B> {
                     heads.push((entry.lane, *id));
                 }
             }
+        }
+        for claim in urgent {
+            self.fetch(claim);
         }
         for (lane, head) in heads {
             self.walk(now, lane, head);
@@ -106,8 +123,9 @@ impl<B: Clone> Core<B> {
                 Stage::Running { .. } | Stage::Loading => return,
                 Stage::Waiting | Stage::Ready(_) => {}
             }
-            let held = entry.is_held() && stream.is_near(now, entry, HELD_TENTHS);
-            let near = stream.is_near(now, entry, ALL_TENTHS);
+            let near = |tenths| stream.is_near(now, entry.offset, entry.timestamp, tenths);
+            let held = entry.is_held() && near(HELD_TENTHS);
+            let near = near(ALL_TENTHS);
             let waited = now.mono.saturating_sub(entry.arrived) >= stream.look_every();
             let in_flight = entry.skipped || entry.lost_until > now.mono;
             if in_flight

@@ -111,6 +111,7 @@ mod tests {
             offsets: 0..2,
             log_end: 2,
             epoch: 0,
+            whole: true,
         };
         let record = |offset: i64| Fetched {
             offset,

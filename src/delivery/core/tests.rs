@@ -2,6 +2,7 @@
 
 mod backlog;
 mod handing_over;
+mod resting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -72,12 +73,26 @@ impl Bench {
 
     /// Records from `from` on, one for each key.
     fn fetch(&mut self, from: i64, keys: &[Option<u64>]) {
+        self.fetch_batch(from, keys, false, 0);
+    }
+
+    /// Written so many milliseconds ago.
+    fn fetch_aged(&mut self, from: i64, keys: &[Option<u64>], ago: i64) {
+        self.fetch_batch(from, keys, false, ago);
+    }
+
+    /// In a compressed batch.
+    fn fetch_whole(&mut self, from: i64, keys: &[Option<u64>]) {
+        self.fetch_batch(from, keys, true, 0);
+    }
+
+    fn fetch_batch(&mut self, from: i64, keys: &[Option<u64>], whole: bool, ago: i64) {
         let end = from + i64::try_from(keys.len()).unwrap();
         let records = keys.iter().zip(from..).map(|(key, offset)| Fetched {
             offset,
             key: *key,
             id: None,
-            timestamp: self.now.unix,
+            timestamp: self.now.unix - ago,
             size: 1_000,
             body: offset,
             refused: None,
@@ -86,6 +101,7 @@ impl Bench {
             offsets: from..end,
             log_end: end,
             epoch: 0,
+            whole,
         };
         self.core
             .fetched(self.now, self.claim, batch, records.collect::<Vec<_>>());
@@ -122,6 +138,8 @@ impl Bench {
 fn slots(most: u32) -> Settings {
     Settings {
         concurrency: Concurrency::Fixed(NonZeroU32::new(most).unwrap()),
+        // What is looked at here is the other bounds.
+        ahead: Settings::default().max_unfinished,
         ..Settings::default()
     }
 }
@@ -152,6 +170,7 @@ fn offsets_without_a_record_are_finished() {
         offsets: 0..10,
         log_end: 10,
         epoch: 3,
+        whole: false,
     };
     bench.core.fetched(bench.now, bench.claim, batch, Vec::new());
     let told = bench.core.take_changed();
@@ -516,6 +535,7 @@ fn how_fast() {
                         offsets: *from..*from + 500,
                         log_end: i64::MAX,
                         epoch: 0,
+                        whole: false,
                     };
                     *from += 500;
                     core.fetched(now, *claim, batch, records);

@@ -457,6 +457,7 @@ impl World {
             offsets: from..to,
             log_end: this.end(),
             epoch: 0,
+            whole: to % 2 == 0,
         };
         let now = self.clock(process);
         self.core(process).fetched(now, claim, batch, records);

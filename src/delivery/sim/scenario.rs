@@ -306,6 +306,7 @@ impl Config {
             concurrency: Concurrency::Fixed(NonZeroU32::new(self.concurrency).unwrap()),
             max_buffer: self.buffer * u64::from(BODY + Core::<usize>::OVERHEAD),
             max_unfinished: self.bound,
+            ahead: 1,
             retries: NonZeroU32::new(RETRIES).unwrap(),
             backoff_first: 40,
             backoff_longest: BACKOFF_MAX,

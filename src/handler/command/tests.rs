@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::super::tests::delivery;
+use super::super::tests::{delivery, holding, record};
 use super::*;
 
 /// For what must happen soon.
@@ -60,19 +60,16 @@ fn exit_codes_mean_what_the_table_says() {
 #[test]
 fn data_comes_on_stdin_and_attributes_in_the_environment() {
     test(async {
+        let script = r#"read -r data; echo "$data|$CE_ID|$BARNABAS_KEY|$BARNABAS_FENCE|$BARNABAS_REDELIVERED|$LD_PRELOAD|$PYTHONUNBUFFERED|$CE_PATH"; exit 65"#;
+        let headers: [(&str, Option<&[u8]>); 3] = [
+            ("ce_id", Some(b"a'b; $(x)\n")),
+            ("ce_path", Some(b"/evil")),
+            ("ce_LD_PRELOAD", Some(b"/evil")),
+        ];
         let with = Delivery {
-            headers: vec![
-                ("ce_id".into(), Some("a'b; $(x)\n".into())),
-                ("ce_path".into(), Some("/evil".into())),
-                ("ce_LD_PRELOAD".into(), Some("/evil".into())),
-            ],
+            record: record(Some(b"k 1"), Some(b"{\"a\":1}\n"), &headers),
             redelivered: true,
             ..delivery()
-        };
-        let script = r#"read -r data; echo "$data|$CE_ID|$BARNABAS_KEY|$BARNABAS_FENCE|$BARNABAS_REDELIVERED|$LD_PRELOAD|$PYTHONUNBUFFERED|$CE_PATH"; exit 65"#;
-        let with = Delivery {
-            value: Some("{\"a\":1}\n".into()),
-            ..with
         };
         let answer = run(script, with).await;
         assert_eq!(
@@ -85,10 +82,7 @@ fn data_comes_on_stdin_and_attributes_in_the_environment() {
 #[test]
 fn not_reading_stdin_is_no_error_however_much_there_is() {
     test(async {
-        let large = Delivery {
-            value: Some(vec![b'x'; 1 << 20].into()),
-            ..delivery()
-        };
+        let large = holding(Some(&[b'x'; 1 << 20]));
         assert_eq!(run("exit 0", large.clone()).await, Answer::done());
         assert_eq!(run("exec <&-; sleep 0.05", large.clone()).await, Answer::done());
         assert_eq!(run("test $(wc -c) = 1048576", large).await, Answer::done());
@@ -206,7 +200,7 @@ fn something_left_behind_that_holds_the_pipes_does_not_hold_up_the_answer() {
 fn what_does_not_fit_into_variables_is_rejected() {
     test(async {
         let key = |key: Vec<u8>| Delivery {
-            key: Some(key.into()),
+            record: record(Some(&key), Some(b"{}"), &[]),
             ..delivery()
         };
         let large = run("exit 0", key(vec![b'x'; MAX_VARIABLES])).await;

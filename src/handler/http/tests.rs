@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::super::Sign;
 use super::super::credentials::{Scheme, Source};
-use super::super::tests::delivery;
+use super::super::tests::{delivery, holding, record, with};
 use super::*;
 
 const NO_CONTENT: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
@@ -123,13 +123,11 @@ fn a_request_is_what_the_event_is() {
         })
         .await;
         let http = http(&format!("{url}/events/{{id}}?x=1"));
-        let with_id = Delivery {
-            headers: vec![("ce_id".into(), Some("a b".into()))],
-            ..delivery()
-        };
+        let id: [(&str, Option<&[u8]>); 1] = [("ce_id", Some(b"a b"))];
+        let with_id = with(&id);
         let tombstone = Delivery {
-            value: None,
-            ..with_id.clone()
+            record: record(Some(b"k 1"), None, &id),
+            ..delivery()
         };
         http.clone().run(with_id, std::future::pending()).await;
         let text = seen.recv().await.unwrap();
@@ -328,10 +326,7 @@ fn an_endless_body_is_cut_and_its_status_counts() {
 }
 
 fn large() -> Delivery {
-    Delivery {
-        value: Some(bytes::Bytes::from(vec![b'x'; 8 << 20])),
-        ..delivery()
-    }
+    holding(Some(&vec![b'x'; 8 << 20]))
 }
 
 #[test]
@@ -496,10 +491,7 @@ fn an_event_that_does_not_fit_is_rejected_without_a_request() {
             post(&http(&format!("{url}/{{subject}}"))).await.outcome,
             Outcome::Reject
         );
-        let broken = Delivery {
-            headers: vec![("content-type".into(), Some("application/cloudevents+json".into()))],
-            ..delivery()
-        };
+        let broken = with(&[("content-type", Some(b"application/cloudevents+json"))]);
         let answer = http(&url).run(broken, std::future::pending()).await;
         assert_eq!(answer.outcome, Outcome::Reject);
         assert_eq!(connections.load(Ordering::SeqCst), 0);

@@ -1,8 +1,7 @@
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::Origin;
-use super::super::tests::delivery;
+use super::super::tests::{delivery, record};
 use super::*;
 
 fn answer(line: &str) -> Answer {
@@ -25,7 +24,7 @@ fn a_delivery_is_one_line_with_all_that_a_worker_needs() {
         written(&delivery()),
         serde_json::json!({
             "id": 7, "attempt": 2, "deadline_ms": 30000, "fence": "9.2",
-            "idempotency_key": delivery().idempotency_key(&delivery().event().unwrap()),
+            "idempotency_key": delivery().idempotency_key(&delivery().event().unwrap()).to_string(),
             "record": {"topic": "orders", "partition": 3, "offset": 12, "timestamp": 1_700_000_000_000_i64, "key": "k 1"},
             "event": {"data": {"a": 1}},
         })
@@ -35,8 +34,7 @@ fn a_delivery_is_one_line_with_all_that_a_worker_needs() {
 #[test]
 fn tombstones_repeats_and_replays_are_marked() {
     let marked = Delivery {
-        value: None,
-        key: Some(Bytes::from_static(b"\xff")),
+        record: record(Some(b"\xff"), None, &[]),
         redelivered: true,
         origin: Some(Origin {
             topic: "o".into(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::super::Sign;
-use super::super::tests::delivery;
+use super::super::tests::{delivery, holding};
 use super::*;
 
 /// For what must happen soon.
@@ -285,7 +285,7 @@ fn a_broken_answer_and_an_endless_line_end_the_worker() {
 fn one_that_does_not_read_its_stdin_holds() {
     test(async {
         let large = Delivery {
-            value: Some(vec![b'x'; 1 << 20].into()),
+            record: holding(Some(&[b'x'; 1 << 20])).record,
             ..within(300)
         };
         let answer = run(&pool(&["sleep", "60"], 1, 1), large).await;
@@ -303,10 +303,7 @@ fn one_that_writes_before_it_reads_is_no_deadlock() {
     test(async {
         // Two megabytes of talk for each event of one: reading must not wait for writing.
         let pool = each(r#"yes "talk $id" | head -c 2000000; echo; echo "{\"id\":$id,\"ok\":true}""#);
-        let large = Delivery {
-            value: Some(vec![b'x'; 200_000].into()),
-            ..delivery()
-        };
+        let large = holding(Some(&[b'x'; 200_000]));
         assert_eq!(run(&pool, large.clone()).await, Answer::done());
         assert_eq!(run(&pool, large).await, Answer::done());
     });

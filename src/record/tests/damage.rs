@@ -147,6 +147,21 @@ fn records_before_the_damage_are_delivered_and_the_rest_is_one_error() {
         "{error:?}"
     );
     assert!(records.next().is_none());
+    let mut buffer = DecodeBuffer::new();
+    assert!(only(&bad).records(&mut buffer).unwrap().checked().is_none());
+    let mut buffer = DecodeBuffer::new();
+    assert!(only(&good).records(&mut buffer).unwrap().checked().is_some());
+}
+
+#[test]
+fn a_place_in_another_batch_is_an_error_and_no_panic() {
+    let mut buffer = DecodeBuffer::new();
+    let small = batch(Codec::None, &[NewRecord::default()]);
+    let large = sample(Codec::None);
+    let place = only(&large).records(&mut buffer).unwrap().place();
+    let mut buffer = DecodeBuffer::new();
+    let error = only(&small).records_from(&mut buffer, place).unwrap_err();
+    assert!(matches!(error.reason, Reason::Malformed(_)), "{error:?}");
 }
 
 #[test]

@@ -99,6 +99,27 @@ proptest! {
         prop_assert_eq!(read.iter().map(Owned::of).collect::<Vec<_>>(), records);
         prop_assert!(read.iter().map(|record| record.offset).eq(0..=header.last_offset));
     }
+
+    #[test]
+    fn reading_goes_on_where_it_was_left_in_a_batch_with_every_codec(
+        records in vec(record(), 1..20),
+        codec in proptest::sample::select(Codec::ALL.to_vec()),
+        left in 0..20usize,
+    ) {
+        let mut builder = builder(codec);
+        for record in &records {
+            record.with(|record| builder.append(record)).unwrap();
+        }
+        let set = builder.seal().finish(-1, -1, -1, &mut Compressor::new()).unwrap();
+        let batch = only(&set);
+        let (mut first, mut second) = (DecodeBuffer::new(), DecodeBuffer::new());
+        let mut reading = batch.records(&mut first).unwrap().checked().unwrap();
+        let mut read: Vec<_> = reading.by_ref().take(left).map(Result::unwrap).collect();
+        let place = reading.place();
+        read.extend(batch.records_from(&mut second, place).unwrap().map(Result::unwrap));
+        prop_assert_eq!(read.iter().map(Owned::of).collect::<Vec<_>>(), records);
+        prop_assert!(read.iter().map(|record| record.offset).eq(0..=batch.header.last_offset));
+    }
 }
 
 #[test]
