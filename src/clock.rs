@@ -28,6 +28,11 @@ pub async fn sleep_until(at: Option<Instant>) {
     }
 }
 
+/// Stops this thread, and all that it drives, for less than a millisecond: the runtime's timers know nothing below that.
+pub fn nap(time: Duration) {
+    std::thread::sleep(time.min(Duration::from_millis(1)));
+}
+
 /// A timer for a loop that wants to be woken at another time each time it goes round. The runtime's is touched only where it has to
 /// be earlier than before, or has gone off: a [`sleep_until`] in each round would be entered and taken out each time.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@
 //! is done, before the next thing is waited for.
 
 mod fetching;
+mod gathering;
 mod ids;
 mod letters;
 mod looking;
@@ -23,6 +24,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use self::fetching::Source;
+use self::gathering::Gathering;
 pub use self::ids::IdFrom;
 pub use self::letters::Letters;
 use self::looking::{Back, Ids};
@@ -118,6 +120,7 @@ pub struct Deliverer {
     aborts: BTreeMap<Attempt, oneshot::Sender<()>>,
     /// When the core was polled last.
     polled: Now,
+    gathering: Gathering,
     /// Room for what the core says, between two turns.
     actions: Vec<Action<Arc<OwnedRecord>>>,
     writing: FuturesUnordered<Boxed<letters::Done>>,
@@ -167,6 +170,7 @@ impl Deliverer {
             running: FuturesUnordered::new(),
             aborts: BTreeMap::new(),
             polled: now(),
+            gathering: Gathering::new(clock::now()),
             actions: Vec::new(),
             writing: FuturesUnordered::new(),
             looking: FuturesUnordered::new(),
@@ -196,6 +200,9 @@ impl Deliverer {
         loop {
             self.turn().await;
             self.notices.drain(..).for_each(&mut tell);
+            if let Some(pause) = self.gathering.pause(clock::now(), self.core.slots()) {
+                clock::nap(pause);
+            }
             let wake = self.wake();
             let alarm = &mut self.alarm;
             tokio::select! {

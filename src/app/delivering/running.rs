@@ -50,6 +50,7 @@ impl Deliverer {
         let mut next = Some(answered);
         while let Some((attempt, answer)) = next {
             self.aborts.remove(&attempt);
+            self.gathering.note();
             if self.leaving.is_some() && answer.outcome == Outcome::Aborted {
                 self.cut_off += 1;
             }
