@@ -118,8 +118,8 @@ pub struct Deliverer {
     owned: BTreeMap<Claim, Owned>,
     running: FuturesUnordered<Boxed<(Attempt, Answer)>>,
     aborts: BTreeMap<Attempt, oneshot::Sender<()>>,
-    /// When the core was polled last.
-    polled: Now,
+    /// When what the core said last was begun with.
+    acting: Now,
     gathering: Gathering,
     /// Room for what the core says, between two turns.
     actions: Vec<Action<Arc<OwnedRecord>>>,
@@ -169,7 +169,7 @@ impl Deliverer {
             owned: BTreeMap::new(),
             running: FuturesUnordered::new(),
             aborts: BTreeMap::new(),
-            polled: now(),
+            acting: now(),
             gathering: Gathering::new(clock::now()),
             actions: Vec::new(),
             writing: FuturesUnordered::new(),
@@ -200,7 +200,9 @@ impl Deliverer {
         loop {
             self.turn().await;
             self.notices.drain(..).for_each(&mut tell);
-            if let Some(pause) = self.gathering.pause(clock::now(), self.core.slots()) {
+            if matches!(self.handler, Handler::Http(_))
+                && let Some(pause) = self.gathering.pause(clock::now(), self.core.slots())
+            {
                 clock::nap(pause);
             }
             let wake = self.wake();
@@ -258,8 +260,7 @@ impl Deliverer {
             self.core
                 .set_rate(Some(f64::from(rate.get()) / f64::from(members)));
         }
-        self.polled = now();
-        self.core.poll(self.polled, may_start);
+        self.core.poll(now(), may_start);
         let mut actions = std::mem::take(&mut self.actions);
         loop {
             self.core.swap_actions(&mut actions);
@@ -267,6 +268,7 @@ impl Deliverer {
                 break;
             }
             self.noting.look();
+            self.acting = now();
             for action in actions.drain(..) {
                 self.act(action).await;
             }

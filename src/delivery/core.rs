@@ -72,7 +72,7 @@ pub struct Core<B> {
     todo: VecDeque<EntryId>,
     /// Heads whose body was not asked for, as there was no room.
     starved: VecDeque<EntryId>,
-    /// Partitions whose fetching has stopped at a bound, or rests.
+    /// Partitions whose fetching has stopped at a bound.
     stops: VecDeque<Claim>,
     /// Partitions that drain.
     ending: Vec<Claim>,

@@ -168,7 +168,7 @@ impl Deliverer {
             }
             let Some(from) = self.core.wants(claim) else {
                 // What comes next is there by the time it is wanted: one piece is fetched ahead.
-                let has_some = !source.rest.is_empty();
+                let has_some = !source.rest.is_empty() || owned.ending;
                 if source.is_fetching() && source.paused != has_some {
                     source.paused = has_some;
                     if has_some {
@@ -191,7 +191,7 @@ impl Deliverer {
                     let broken = self.feed(claim, &piece);
                     let wants = self.core.wants(claim);
                     let end = piece.offsets().end;
-                    if wants.is_none_or(|wants| wants < end)
+                    if self.core.position(claim).is_some_and(|at| at < end)
                         && let Some(owned) = self.owned.get_mut(&claim)
                     {
                         owned.source.rest.push_front(piece);

@@ -3,7 +3,8 @@
 //! A handler that answers tens of thousands of events a second wakes this process for nearly each of them, and is kept by that itself:
 //! between two processes of one machine, waking costs about as much as all else of a delivery (docs/performance.md). Where every slot
 //! is taken nothing can be started before an answer, so that a pause much shorter than an answer takes delays nothing but a slot's
-//! next use. Pure: the pipeline tells the time, and pauses.
+//! next use. A worker's answers come through a pipe, many at a time: `--http` alone is waited for. Pure: the pipeline tells the time,
+//! and pauses.
 
 use std::time::{Duration, Instant};
 

@@ -25,7 +25,7 @@ impl Deliverer {
             group: Arc::clone(&self.settings.group),
             token: owned.token.number(),
             attempt: start.tries,
-            deadline: std::time::Duration::from_millis(start.deadline.saturating_sub(self.polled.mono)),
+            deadline: std::time::Duration::from_millis(start.deadline.saturating_sub(self.acting.mono)),
             redelivered: start.redelivered,
             origin: owned.replays.then(|| Letters::origin(&body)).flatten(),
             record: body,

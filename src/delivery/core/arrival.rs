@@ -56,7 +56,8 @@ impl<B: Clone> Core<B> {
         stream.track.note_epoch(stream.track.position(), batch.epoch);
         self.fuse.batch(true);
         let enough = self.enough();
-        let mut urgent = false;
+        // Where nothing is taken, nothing is to be rested from.
+        let mut urgent = true;
         for mut record in records {
             record.size = record.size.saturating_add(Self::OVERHEAD);
             let Some(stream) = self.streams.get_mut(&claim) else {
@@ -126,11 +127,29 @@ impl<B: Clone> Core<B> {
         }
         if let Some(stream) = self.streams.get_mut(&claim) {
             stream.resting = true;
-            if !self.stops.contains(&claim) {
-                self.stops.push_back(claim);
-            }
             self.actions.push(Action::Pause { claim });
         }
+    }
+
+    /// Something of a partition that could have started has started, or cannot any more: once that is half of what is enough, a partition
+    /// that rests goes on.
+    pub(super) fn wake(&mut self, claim: Claim) {
+        let enough = self.enough();
+        let Some(stream) = self.streams.get_mut(&claim).filter(|stream| stream.resting) else {
+            return;
+        };
+        if stream.ready[super::at(Kind::Fresh)].len() * 2 <= enough {
+            stream.resting = false;
+            if !stream.is_over() {
+                self.fetch(claim);
+            }
+        }
+    }
+
+    /// Up to where it was taken.
+    #[must_use]
+    pub fn position(&self, claim: Claim) -> Option<i64> {
+        self.streams.get(&claim).map(|stream| stream.track.position())
     }
 
     /// Where it wants to go on fetching; `None` while it wants nothing.
@@ -265,15 +284,9 @@ impl<B: Clone> Core<B> {
                 return;
             };
             self.go_on(claim);
-            let Some(stream) = self.streams.get(&claim) else {
+            let Some(stream) = self.streams.get(&claim).filter(|stream| stream.stopped) else {
                 continue;
             };
-            if stream.resting {
-                self.stops.push_back(claim);
-            }
-            if !stream.stopped {
-                continue;
-            }
             let idle = stream.ready.iter().all(std::collections::BTreeSet::is_empty);
             let bytes = stream.entries.len() < stream.most;
             if idle && bytes && self.evict(now) {

@@ -127,6 +127,8 @@ impl<B: Clone> Core<B> {
             {
                 ready.remove(&(key, id));
             }
+            let claim = entry.claim;
+            self.wake(claim);
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::Core;
 use crate::delivery::lanes::{Entry, EntryId, Stage};
-use crate::delivery::limits::Kind;
 use crate::delivery::rules::Rule;
 use crate::delivery::{Claim, Now};
 
@@ -42,7 +41,6 @@ impl<B: Clone> Core<B> {
 
     /// Goes on fetching, if there is room again for a good part, or for anything and nothing else to do.
     pub(super) fn go_on(&mut self, claim: Claim) {
-        let enough = self.enough();
         let Some(stream) = self.streams.get_mut(&claim) else {
             return;
         };
@@ -50,15 +48,7 @@ impl<B: Clone> Core<B> {
         if stream.entries.len() + step(most) <= usual(most) {
             stream.most = usual(most);
         }
-        if stream.is_over() {
-            return;
-        }
-        if stream.resting && stream.ready[super::at(Kind::Fresh)].len() * 2 <= enough {
-            stream.resting = false;
-            self.fetch(claim);
-            return;
-        }
-        if !stream.stopped {
+        if !stream.stopped || stream.is_over() {
             return;
         }
         let idle = stream.ready.iter().all(BTreeSet::is_empty);

@@ -39,7 +39,7 @@ fn enough_that_may_start_stops_fetching_and_half_of_it_goes_on_where_it_was() {
     assert_eq!(bench.core.stopped(bench.claim), None, "nothing is wrong");
     work(&mut bench, 13);
     assert_eq!(bench.core.wants(bench.claim), None, "17 may start");
-    work(&mut bench, 2);
+    work(&mut bench, 1);
     assert!(matches!(last(&bench), Some(Action::Fetch { from: 32, .. })));
     bench.fetch(32, &keys[32..]);
     assert!((32..=34).contains(&(bench.core.unfinished())));
@@ -101,6 +101,9 @@ fn of_what_the_source_is_about_to_delete_as_much_is_taken_as_may_be() {
     assert_eq!(next, 32);
     bench.fetch_aged(next, &[None; 2_000], 81_000);
     assert_eq!(bench.core.unfinished(), 2_032);
+    // A marker of a transaction stands behind them.
+    bench.fetch_whole(2_032, &[]);
+    assert_eq!(bench.core.wants(bench.claim), Some(2_032));
     bench.wait(1_000);
     assert_eq!(bench.letters.len(), 2_030, "all but what runs");
 }
