@@ -5,14 +5,14 @@
 use std::io::{BufRead, BufWriter, Write};
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use barnabas::handler::http::{Http, Settings};
 use barnabas::handler::target::Target;
 use barnabas::handler::worker::{self, Pool};
 use barnabas::handler::{Delivery, Handler, Outcome};
-use barnabas::{clock, event::Header};
-use bytes::Bytes;
+use barnabas::{clock, record::OwnedRecord};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
@@ -86,12 +86,18 @@ fn cpu() -> Duration {
 
 /// As a producer makes them: 200 bytes of JSON and five attributes.
 fn delivery(offset: i64) -> Delivery {
-    let header = |name: &'static str, value: &'static str| -> Header {
-        (
-            Bytes::from_static(name.as_bytes()),
-            Some(Bytes::from_static(value.as_bytes())),
-        )
-    };
+    let headers = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", "0f8fad5b-d9cb-469f-a165-70867728950e"),
+        ("ce_source", "/shop"),
+        ("ce_type", "order.completed"),
+        ("ce_time", "2026-01-01T00:00:00Z"),
+        ("content-type", "application/json"),
+    ]
+    .map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
+    let value = br#"{"order":"0f8fad5b-d9cb-469f-a165-70867728950e","customer":"customer-4711","total":{"amount":129.95,"currency":"EUR"},"items":[{"sku":"A-1","count":2},{"sku":"B-7","count":1}],"note":"ring twice"}"#;
+    let mut record = OwnedRecord::new(Some(b"customer-4711"), Some(value), &headers);
+    record.timestamp = 1_767_225_600_000;
     Delivery {
         topic: "orders".into(),
         topic_id: [1; 16],
@@ -99,17 +105,7 @@ fn delivery(offset: i64) -> Delivery {
         offset,
         group: "bench".into(),
         token: 7,
-        key: Some(Bytes::from_static(b"customer-4711")),
-        value: Some(Bytes::from_static(br#"{"order":"0f8fad5b-d9cb-469f-a165-70867728950e","customer":"customer-4711","total":{"amount":129.95,"currency":"EUR"},"items":[{"sku":"A-1","count":2},{"sku":"B-7","count":1}],"note":"ring twice"}"#)),
-        headers: vec![
-            header("ce_specversion", "1.0"),
-            header("ce_id", "0f8fad5b-d9cb-469f-a165-70867728950e"),
-            header("ce_source", "/shop"),
-            header("ce_type", "order.completed"),
-            header("ce_time", "2026-01-01T00:00:00Z"),
-            header("content-type", "application/json"),
-        ],
-        timestamp: 1_767_225_600_000,
+        record: Arc::new(record),
         attempt: 1,
         deadline: Duration::from_secs(30),
         redelivered: false,
