@@ -67,6 +67,11 @@ impl Options {
         if options.write && (options.quick || !options.only.is_empty()) {
             return Err("--write wants all of it: neither --only nor --quick".to_owned());
         }
+        if options.write && cfg!(debug_assertions) {
+            return Err(
+                "--write wants a harness that is optimised, as its handler is: cargo bench".to_owned(),
+            );
+        }
         if options.runs == 0 {
             return Err("--runs 1, at least".to_owned());
         }
