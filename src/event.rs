@@ -44,15 +44,18 @@ pub enum EventError {
     Base64(&'static str),
 }
 
+/// A name or value that is a part of its record, or was read out of it.
+pub type Text<'a> = Cow<'a, [u8]>;
+
 /// An event as it is delivered: a view of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event<'a> {
     /// Names (`[a-z0-9]`, without prefix) and values, each name once, in the record's order. The value should be UTF-8.
-    pub attributes: Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
+    pub attributes: Vec<(Text<'a>, Text<'a>)>,
     /// The type of the data (`datacontenttype`), unchecked.
-    pub content_type: Option<Cow<'a, [u8]>>,
+    pub content_type: Option<Text<'a>>,
     /// The data; `None` is a tombstone.
-    pub data: Option<Cow<'a, [u8]>>,
+    pub data: Option<Text<'a>>,
 }
 
 impl<'a> Event<'a> {
@@ -65,7 +68,7 @@ impl<'a> Event<'a> {
         value: Option<&'a [u8]>,
     ) -> Result<Self, EventError> {
         let mut content_type = None;
-        let mut attributes: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = Vec::with_capacity(headers.len());
+        let mut attributes: Vec<(Text<'_>, Text<'_>)> = Vec::with_capacity(headers.len());
         for (name, value) in headers {
             if name == CONTENT_TYPE {
                 content_type = value;
@@ -286,7 +289,7 @@ fn is_name(name: &[u8]) -> bool {
 fn structured(value: &[u8]) -> Result<Event<'_>, EventError> {
     let members: BTreeMap<Cow<'_, str>, &RawValue> =
         serde_json::from_slice(value).map_err(EventError::Json)?;
-    let mut attributes: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = Vec::with_capacity(members.len());
+    let mut attributes: Vec<(Text<'_>, Text<'_>)> = Vec::with_capacity(members.len());
     let mut content_type = None;
     for (name, raw) in &members {
         if raw.get() == "null" || !is_name(name.as_bytes()) || name == "data" {
@@ -340,7 +343,7 @@ fn structured(value: &[u8]) -> Result<Event<'_>, EventError> {
     })
 }
 
-fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+fn into_bytes(text: Cow<'_, str>) -> Text<'_> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
         Cow::Owned(text) => Cow::Owned(text.into_bytes()),

@@ -257,7 +257,7 @@ impl<'a> Life<'a> {
         let mut end = Ok(());
         for message in messages.drain(..) {
             match message {
-                ToSlot::Job(job) => self.begin(job),
+                ToSlot::Job(job) => self.begin(*job),
                 ToSlot::Cancel(id) if self.held.contains_key(&id) => end = Err(Cause::Cancelled),
                 ToSlot::Cancel(_) => {}
                 ToSlot::Stop { terminate, kill } => {
@@ -269,7 +269,7 @@ impl<'a> Life<'a> {
         end
     }
 
-    fn begin(&mut self, job: Box<Job>) {
+    fn begin(&mut self, job: Job) {
         let before = self.out.len();
         if let Err(error) = protocol::write_delivery(&mut self.out, job.id, &job.delivery) {
             self.out.truncate(before);
