@@ -168,10 +168,10 @@ impl Deliverer {
             }
             let Some(from) = self.core.wants(claim) else {
                 // What comes next is there by the time it is wanted: one piece is fetched ahead.
-                let has_some = !source.rest.is_empty() || owned.ending;
-                if source.is_fetching() && source.paused != has_some {
-                    source.paused = has_some;
-                    if has_some {
+                let pause = !source.rest.is_empty() || owned.ending;
+                if source.is_fetching() && source.paused != pause {
+                    source.paused = pause;
+                    if pause {
                         self.partitions.pause(owned.id.clone()).await;
                     } else {
                         self.partitions.resume(owned.id.clone()).await;
